@@ -1,0 +1,203 @@
+"""The one tree of errors; each family has one exit code (docs/reference/exit-codes.md).
+
+A message says what went wrong and where; ``hint`` says what to do next. Foreign exceptions are translated on the line
+of the foreign call, with ``raise ... from exc``. Everything that a user, a network or a file can cause is one of these;
+whatever else reaches the door is our own bug (exit 1, with a traceback).
+"""
+
+from typing import ClassVar
+
+
+class SwagentError(Exception):
+    """Root of all errors that we raise on purpose.
+
+    Args:
+        message: what went wrong, and where; one sentence, no trailing full stop.
+        artifact: file name of the archive member concerned, if any.
+        handler: name of the handler concerned, if any.
+        hint: what the reader can do about it; "" if nothing is known to help.
+    """
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self, message: str, *, artifact: str | None = None, handler: str | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.artifact = artifact
+        self.handler = handler
+        self.hint = hint
+
+
+class UsageError(SwagentError):
+    """The command line cannot be understood."""
+
+    exit_code = 2
+
+
+class FormatError(SwagentError):
+    """Bytes from outside do not have the form they must have."""
+
+
+class ArchiveError(FormatError):
+    """The cpio archive or a member's compression is malformed or cut short."""
+
+    exit_code = 10
+
+
+class DescriptionError(FormatError):
+    """sw-description cannot be understood, or asks for something that does not exist."""
+
+    exit_code = 11
+
+
+class MetadataError(FormatError):
+    """Uptane or authorization metadata cannot be understood."""
+
+    exit_code = 12
+
+
+class VerificationError(SwagentError):
+    """Something is not what its author vouched for."""
+
+
+class SignatureError(VerificationError):
+    """No acceptable signature, or none of the configured keys made it."""
+
+    exit_code = 20
+
+
+class HashError(VerificationError):
+    """The bytes of a member are not those whose digest sw-description names."""
+
+    exit_code = 21
+
+
+class DecryptError(VerificationError):
+    """A member cannot be decrypted: no key, wrong key or damaged padding."""
+
+    exit_code = 22
+
+
+class SizeError(VerificationError):
+    """More or fewer bytes than promised, or than the destination can hold."""
+
+    exit_code = 23
+
+
+class Refused(SwagentError):
+    """A gate said no; nothing was written."""
+
+
+class HardwareRefused(Refused):
+    """The image is not made for this hardware."""
+
+    exit_code = 30
+
+
+class VersionRefused(Refused):
+    """The version policy forbids this release."""
+
+    exit_code = 31
+
+
+class AuthorizationRefused(Refused):
+    """This unit may not have this update."""
+
+    exit_code = 32
+
+
+class SelectionRefused(Refused):
+    """The selection is not allowed, or nothing in the description fits it."""
+
+    exit_code = 33
+
+
+class PreflightRefused(Refused):
+    """A handler sees beforehand that it cannot do its part."""
+
+    exit_code = 34
+
+
+class HandlerError(SwagentError):
+    """A handler failed for a reason of its own."""
+
+    exit_code = 40
+
+
+class DeviceError(HandlerError):
+    """The operating system refused something on a device or file.
+
+    Args:
+        path: device or file concerned.
+        errno: number of the operating system's error, None if there was none.
+    """
+
+    exit_code = 41
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str,
+        errno: int | None = None,
+        artifact: str | None = None,
+        handler: str | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, artifact=artifact, handler=handler, hint=hint)
+        self.path = path
+        self.errno = errno
+
+
+class ScriptError(HandlerError):
+    """A script or hook command failed."""
+
+    exit_code = 42
+
+
+class BootEnvError(SwagentError):
+    """The boot environment cannot be read or written."""
+
+    exit_code = 45
+
+
+class TransportError(SwagentError):
+    """The other end of a connection is not there or broke off."""
+
+    exit_code = 50
+    retryable = True
+
+
+class DeadlineError(SwagentError):
+    """Something took longer than it may."""
+
+    exit_code = 51
+    retryable = True
+
+
+class SettingsError(SwagentError):
+    """A settings file, environment variable or key file cannot be used."""
+
+    exit_code = 70
+
+
+class RegistrationError(SwagentError):
+    """A plug-in cannot be registered, or one that is asked for cannot be used here."""
+
+    exit_code = 71
+
+
+class Busy(SwagentError):
+    """Another update is running."""
+
+    exit_code = 75
+    retryable = True
+
+
+class Cancelled(SwagentError):
+    """Somebody who may do so stopped the update."""
+
+    exit_code = 80

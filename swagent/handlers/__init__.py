@@ -1,0 +1,1 @@
+"""The handlers: code that installs one type of artifact each."""

@@ -1,0 +1,234 @@
+"""What a handler is: a card and one of three small protocols (docs/adr/0003-handlers.md).
+
+Contract: read ``data`` to its end; no seeking; on return everything is durable or handed to ``ctx.sync``; raise only our
+errors; devices through ``ctx.hw``, the boot environment through ``ctx.env`` (staged there, written once, last); no module
+state and no work at import.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from swagent.model import Artifact, Data, Kind, Needs, Phase, Reader, Sink
+
+C = TypeVar("C", bound=type)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a handler without running it.
+
+    Attributes:
+        name: the ``type`` in sw-description.
+        kinds: sections it may stand in.
+        streams: whether an entry may be ``installed-directly``.
+        data: whether it consumes a member; False means a member is neither needed nor looked at.
+        attributes: attributes that must be given, such as ``device``.
+    """
+
+    name: str
+    kinds: Kind
+    streams: bool = True
+    data: bool = True
+    attributes: tuple[str, ...] = ()
+
+
+def handler(
+    name: str, *, kinds: Kind, streams: bool = True, data: bool = True, attributes: tuple[str, ...] = ()
+) -> Callable[[C], C]:
+    """Stamp a card on a handler class. Registers nothing: ``handlers/__init__`` lists the built-ins."""
+
+    def stamp(cls: C) -> C:
+        cls.card = Card(name, kinds, streams, data, attributes)  # type: ignore[attr-defined]  # the stamp itself
+        return cls
+
+    return stamp
+
+
+class ImageTarget(Protocol):
+    """An open destination of an image; closing it makes what was written durable."""
+
+    sink: Sink
+
+    def close(self) -> None:
+        """fsync, restore what opening changed (``force_ro``), close."""
+        ...
+
+    def abandon(self) -> None:
+        """Close without a promise; never raises."""
+        ...
+
+
+class Hardware(Protocol):
+    """The device, as handlers may touch it; ``swagent.hw`` has the real one, ``swagent.testing`` fakes."""
+
+    def image_target(self, path: str, *, offset_bytes: int = 0) -> ImageTarget:
+        """Open an existing block device or file for an image (never creates one).
+
+        Raises:
+            DeviceError: it is not there or cannot be written.
+        """
+        ...
+
+    def capacity_bytes(self, path: str) -> int | None:
+        """Size of a block device; None for regular files.
+
+        Raises:
+            DeviceError: it is not there.
+        """
+        ...
+
+    def mounted(
+        self, device: str, filesystem: str, *, read_only: bool = False
+    ) -> AbstractContextManager[str]:
+        """Mount a device on a fresh folder; gives its path; unmounted and removed at the end.
+
+        Raises:
+            DeviceError: it cannot be mounted.
+        """
+        ...
+
+    def run(
+        self,
+        argv: list[str],
+        *,
+        log: Callable[[str, str], None],
+        stdin: Reader | None = None,
+        env: dict[str, str] | None = None,
+        cwd: str | None = None,
+        deadline_s: float | None = None,
+    ) -> int:
+        """Run a program; returns its exit status, -1 when a signal ended it.
+
+        Its stdout goes to ``log("trace", line)``, stderr to ``error``, fd 3 to ``info``, fd 4 to ``warn``
+        (swu format §6.6). ``stdin`` is fed as it is read; an error while reading it kills the program and is raised.
+
+        Raises:
+            DeadlineError: it did not end in time; it is killed.
+            SwagentError: whatever reading ``stdin`` raised.
+        """
+        ...
+
+
+class BootEnv(Protocol):
+    """The boot environment during one session: what is set here is written in one step, last."""
+
+    def get(self, name: str) -> str | None:
+        """The stored value (what is staged is not seen), None if absent."""
+        ...
+
+    def stage(self, name: str, value: str, *, override: bool = True) -> None:
+        """Set a variable at commit; "" removes it. Without ``override`` an earlier value of this session stays."""
+        ...
+
+
+class Sync(Protocol):
+    """Durability of many small files at the price of one (performance: one syncfs, not an fsync per file)."""
+
+    def later(self, fd: int) -> None:
+        """Promise that the file open as ``fd`` is durable before the next phase; takes a duplicate of it."""
+        ...
+
+    def rename_later(self, temporary: str, final: str) -> None:
+        """Rename once everything registered so far is durable; on failure ``temporary`` is removed instead."""
+        ...
+
+
+class Context(Protocol):
+    """What a handler may use besides its artifact."""
+
+    hw: Hardware
+    env: BootEnv
+    sync: Sync
+    tmpdir: str
+    """A folder of this session's own; removed at its end."""
+    dry_run: bool
+
+    def progress(self, n_bytes: int) -> None:
+        """Tell that ``n_bytes`` more reached the target (``Data`` does so by itself)."""
+        ...
+
+    def checkpoint(self) -> None:
+        """A place where the update may be stopped.
+
+        Raises:
+            Cancelled: somebody asked for it.
+        """
+        ...
+
+    def log(self, level: str, message: str) -> None:
+        """A line for the log; level is error, warn, info, debug or trace."""
+        ...
+
+    def script_path(self, art: Artifact) -> str:
+        """Where the verified, plain copy of a script's member lies (mode 0600, below ``tmpdir``).
+
+        Raises:
+            ArchiveError: the member is missing.
+        """
+        ...
+
+    def chain(self, art: Artifact, source: Reader, size_bytes: int | None) -> None:
+        """Install ``source`` with the handler named by ``art.type``.
+
+        Raises:
+            DescriptionError: there is no such handler, or it takes no images.
+        """
+        ...
+
+
+class Installs(Protocol):
+    """Kinds IMAGE and FILE."""
+
+    card: ClassVar[Card]
+    Options: ClassVar[type]
+
+    def install(self, art: Artifact, opt: Any, data: Data, ctx: Context) -> None:
+        """Put the artifact where it belongs."""
+        ...
+
+
+class Runs(Protocol):
+    """Kind SCRIPT; called once per phase, ignores phases that it does not serve."""
+
+    card: ClassVar[Card]
+    Options: ClassVar[type]
+
+    def run(self, art: Artifact, opt: Any, phase: Phase, ctx: Context) -> None:
+        """Do what belongs to this phase."""
+        ...
+
+
+class Applies(Protocol):
+    """Kind PARTITION."""
+
+    card: ClassVar[Card]
+    Options: ClassVar[type]
+
+    def apply(self, art: Artifact, opt: Any, ctx: Context) -> None:
+        """Make it so."""
+        ...
+
+
+class Preflights(Protocol):
+    """Optional: look before anything is written."""
+
+    def preflight(self, art: Artifact, opt: Any, ctx: Context) -> Needs:
+        """Whether it is there and fits; changes nothing.
+
+        Raises:
+            PreflightRefused: it cannot be done.
+        """
+        ...
+
+
+Handler = Any
+"""A class with a card that has ``install``, ``run`` or ``apply`` (checked when it is loaded, by ``handlers.load``)."""
+
+
+def chunks(data: Reader, buffer_bytes: int = 256 * 1024) -> Iterator[memoryview]:
+    """Read to the end piece by piece; each piece is valid until the next."""
+    buffer = memoryview(bytearray(buffer_bytes))
+    while n := data.readinto(buffer):
+        yield buffer[:n]

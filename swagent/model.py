@@ -1,0 +1,285 @@
+"""The nouns: what an update is made of. Frozen facts and small protocols; no I/O.
+
+Sources: swu format (SWUpdate's documentation of sw-description); attribute names are SWUpdate's with ``-`` as ``_``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, Flag, auto
+from types import MappingProxyType
+from typing import Protocol, runtime_checkable
+
+NO_PROPERTIES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+
+class Reader(Protocol):
+    """Bytes that can be pulled. Every stage of the pipe wraps a Reader and is one."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the front of ``buffer``; returns how many bytes, 0 at the end (only then).
+
+        The verdicts on what was read (length, digest, padding, checksum) arrive with the call that returns 0.
+
+        Raises:
+            SwagentError: what was read is not what was promised.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Sink:
+    """A file descriptor that the pipe may write by itself.
+
+    Attributes:
+        fd: open for writing.
+        seekable: written with ``pwrite`` from ``offset_bytes`` on; else with ``write`` from where it is.
+        offset_bytes: where the first byte goes.
+        alignment_bytes: 1, or the block size when ``fd`` was opened with O_DIRECT (the pipe clears the flag for a tail
+            that is no multiple of it, and when the kernel refuses with EINVAL).
+        limit_bytes: how many bytes it can hold from ``offset_bytes`` on, None if only the kernel knows.
+    """
+
+    fd: int
+    seekable: bool = True
+    offset_bytes: int = 0
+    alignment_bytes: int = 1
+    limit_bytes: int | None = None
+
+
+@runtime_checkable
+class Data(Reader, Protocol):
+    """What a handler gets: the plain bytes of its artifact, hashed, decrypted and decompressed as they are read."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How many plain bytes there will be, None when the image does not say."""
+        ...
+
+    def pour(self, sink: Sink) -> int:
+        """Write everything to ``sink``, which is faster than reading; returns the number of bytes written.
+
+        All verdicts have been given when it returns. It neither syncs nor closes.
+
+        Raises:
+            SwagentError: as ``readinto``; SizeError when ``sink`` cannot hold it; DeviceError when it fails.
+        """
+        ...
+
+
+class Kind(Flag):
+    """What a handler serves, and in which section of sw-description an entry stands."""
+
+    IMAGE = auto()
+    FILE = auto()
+    SCRIPT = auto()
+    PARTITION = auto()
+    BOOTENV = auto()
+
+
+class Phase(Enum):
+    """When a script runs; the value is the word SWUpdate passes to scripts."""
+
+    PREINSTALL = "preinst"
+    POSTINSTALL = "postinst"
+    POSTFAILURE = "postfailure"
+
+
+class Compression(Enum):
+    """How a member is compressed, by SWUpdate's word (``zlib`` means the gzip container)."""
+
+    NONE = ""
+    ZLIB = "zlib"
+    XZ = "xz"
+    ZSTD = "zstd"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A board and its revision, as ``-H board:rev`` or ``/etc/hwrevision`` tell."""
+
+    board: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"{self.board} rev {self.revision}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Software set and mode, ``-e set,mode``."""
+
+    software_set: str
+    mode: str
+
+    def __str__(self) -> str:
+        return f"{self.software_set},{self.mode}"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One entry of ``images``, ``files``, ``scripts`` or ``partitions`` (swu format §2.9).
+
+    Attributes:
+        kind: exactly one of IMAGE, FILE, SCRIPT, PARTITION: the section it stands in.
+        type: name of the handler.
+        filename: archive member, "" for entries without data.
+        size_bytes: promised length of the member as stored, None if not promised.
+        offset_bytes: absolute position in the target.
+        compression: how the plain bytes were compressed.
+        cipher: "" when not encrypted, else ``aes-cbc`` or ``aes-cbc-128``, ``-192``, ``-256``.
+        ivt: 16 bytes, None for that of the key file.
+        aes_key: 16, 24 or 32 bytes, None for that of the key file.
+        sha256: digest of the member as stored, 32 bytes; None if sw-description has none.
+        properties: values as written, in description order; a single string is a tuple of one.
+        where: how messages call it, such as ``images[0] rootfs.ext4``.
+    """
+
+    kind: Kind
+    type: str
+    filename: str = ""
+    name: str = ""
+    version: str = ""
+    install_if_different: bool = False
+    install_if_higher: bool = False
+    size_bytes: int | None = None
+    data: str = ""
+    volume: str = ""
+    device: str = ""
+    mtdname: str = ""
+    path: str = ""
+    filesystem: str = ""
+    offset_bytes: int = 0
+    compression: Compression = Compression.NONE
+    cipher: str = ""
+    ivt: bytes | None = None
+    aes_key: bytes | None = None
+    sha256: bytes | None = None
+    installed_directly: bool = False
+    preserve_attributes: bool = False
+    properties: Mapping[str, tuple[str, ...]] = NO_PROPERTIES
+    where: str = ""
+
+    def prop(self, key: str) -> str | None:
+        """The value of a property, None if absent; the last one of a list, as SWUpdate reads it (§2.10)."""
+        values = self.properties.get(key)
+        return values[-1] if values else None
+
+    @property
+    def label(self) -> str:
+        """How people see it: its file name, else its name, else its handler."""
+        return self.filename or self.name or self.type
+
+
+@dataclass(frozen=True)
+class Description:
+    """sw-description, resolved for one board and selection (swu format §2.7, §2.8).
+
+    Attributes:
+        version: of the whole release.
+        hardware_compatibility: accepted revisions, None when the description has no such list.
+        reboot: None when the description does not say.
+        bootenv: name to value in description order; an empty value removes the variable.
+        variables: ``vars``; namespace is ``namespace_for_vars``.
+    """
+
+    version: str
+    description: str = ""
+    hardware_compatibility: tuple[str, ...] | None = None
+    update_type: str = "default"
+    reboot: bool | None = None
+    transaction_marker: bool = True
+    state_marker: bool = True
+    output: str = ""
+    namespace_for_vars: str = ""
+    images: tuple[Artifact, ...] = ()
+    files: tuple[Artifact, ...] = ()
+    scripts: tuple[Artifact, ...] = ()
+    partitions: tuple[Artifact, ...] = ()
+    bootenv: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def installables(self) -> tuple[Artifact, ...]:
+        """Partitions, images, files: SWUpdate's order of installation."""
+        return self.partitions + self.images + self.files
+
+
+class Fate(Enum):
+    """What the plan does with an entry."""
+
+    DIRECT = "direct"  # streamed to its handler as it passes
+    STAGED = "staged"  # verified first, installed after the pre-install scripts
+    APPLY = "apply"  # has no data: partitions, and scripts without a file
+    SCRIPT = "script"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a handler found beforehand.
+
+    Attributes:
+        target: what it will write to, for people, such as ``/dev/mmcblk0p3``.
+        write_bytes: how many bytes it will write, None if unknown.
+        reboot: whether the change only works after a reboot.
+    """
+
+    target: str = ""
+    write_bytes: int | None = None
+    reboot: bool = False
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One entry and what will be done with it.
+
+    Attributes:
+        reason: why it is skipped; "" otherwise.
+        needs: the handler's findings; None before preflight and for skipped entries.
+    """
+
+    artifact: Artifact
+    fate: Fate
+    reason: str = ""
+    needs: Needs | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an update will do, entry by entry, in order of installation; scripts apart."""
+
+    description: Description
+    entries: tuple[Planned, ...]
+    scripts: tuple[Planned, ...]
+
+    @property
+    def steps(self) -> int:
+        """Number of steps, counted as SWUpdate does (§6.8): entries + 2 x scripts."""
+        return sum(p.fate is not Fate.SKIPPED for p in self.entries) + 2 * len(self.scripts)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The device, as gates and the planner know it.
+
+    Attributes:
+        hardware: None when neither ``-H`` nor ``/etc/hwrevision`` tells.
+        installed: component name to versions that are installed (a name may be listed more than once).
+    """
+
+    hardware: Hardware | None = None
+    installed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Gate(Protocol):
+    """Says yes by returning, no by raising ``Refused``."""
+
+    name: str
+
+    def check(self, plan: Plan, unit: Unit) -> None:
+        """Judge the plan before anything is written.
+
+        Raises:
+            Refused: no, and why.
+        """
+        ...

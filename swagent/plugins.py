@@ -1,0 +1,115 @@
+"""The one registry class. A shelf is a registry that also reads an entry-point group of the same name."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from .errors import RegistrationError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """One thing on a shelf.
+
+    Attributes:
+        name: what users call it.
+        origin: where it comes from, such as ``built-in swagent.handlers.raw`` or ``package acme-handlers 1.2``.
+        load: imports it; raises ImportError when something it needs is missing.
+    """
+
+    name: str
+    origin: str
+    load: Callable[[], T]
+
+
+class Registry(Generic[T]):
+    """Names to plug-ins, loaded when first asked for; a taken name is an error that names both origins.
+
+    Args:
+        shelf: the entry-point group and the word used in messages, such as ``swagent.handlers``.
+    """
+
+    def __init__(self, shelf: str) -> None:
+        self.shelf = shelf
+        self._entries: dict[str, Entry[T]] = {}
+        self._loaded: dict[str, T] = {}
+        self._entry_points_read = False
+
+    def add(self, entry: Entry[T]) -> None:
+        """Register one entry.
+
+        Raises:
+            RegistrationError: the name is taken.
+        """
+        taken = self._entries.get(entry.name)
+        if taken is not None:
+            raise RegistrationError(
+                f"{self.shelf}: the name {entry.name!r} of {entry.origin} is taken by {taken.origin}",
+                hint="uninstall or rename one of the two",
+            )
+        self._entries[entry.name] = entry
+
+    def remove(self, name: str) -> None:
+        """Drop an entry that belonged to one session only."""
+        self._entries.pop(name, None)
+        self._loaded.pop(name, None)
+
+    def add_built_ins(self, package: str, built_ins: tuple[tuple[str, str], ...]) -> None:
+        """Register ``(name, "module:attribute")`` pairs of a package without importing them."""
+        for name, target in built_ins:
+            self.add(
+                Entry(name, f"built-in {package}.{target.partition(':')[0]}", _importer(package, target))
+            )
+
+    def get(self, name: str) -> T | None:
+        """The plug-in of this name, None if there is none.
+
+        Raises:
+            RegistrationError: it is there but cannot be loaded.
+        """
+        if name not in self._entries:
+            self._read_entry_points()
+        entry = self._entries.get(name)
+        if entry is None:
+            return None
+        if name not in self._loaded:
+            try:
+                self._loaded[name] = entry.load()
+            except (ImportError, AttributeError) as exc:
+                raise RegistrationError(
+                    f"{self.shelf}: {name!r} ({entry.origin}) cannot be loaded: {exc}"
+                ) from exc
+        return self._loaded[name]
+
+    def entries(self) -> Iterator[Entry[T]]:
+        """All entries, those of other packages included, by name."""
+        self._read_entry_points()
+        for name in sorted(self._entries):
+            yield self._entries[name]
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return [entry.name for entry in self.entries()]
+
+    def _read_entry_points(self) -> None:
+        if self._entry_points_read:
+            return
+        self._entry_points_read = True
+        from importlib.metadata import entry_points  # 40 ms: only when a name is not built in
+
+        for point in entry_points(group=self.shelf):
+            package = point.dist.name if point.dist is not None else "unknown package"
+            version = point.dist.version if point.dist is not None else ""
+            self.add(Entry(point.name, f"package {package} {version}".rstrip(), point.load))
+
+
+def _importer(package: str, target: str) -> Callable[[], Any]:
+    def load() -> Any:
+        from importlib import import_module
+
+        module, _, attribute = target.partition(":")
+        return getattr(import_module(f"{package}.{module}"), attribute)
+
+    return load
