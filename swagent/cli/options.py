@@ -1,7 +1,7 @@
 """The command line's grammar: one table per command, parsed here.
 
-Not argparse: SWUpdate's options (values that must not begin with ``-``, ``-w`` strings that may) are not argparse's, and
-``swagent -i`` is held to a start-up budget that argparse alone would take a fifth of (docs/adr/0002-start-up.md).
+Not argparse: SWUpdate's options (values that must not begin with ``-``, ``-w`` strings that may) are not argparse's,
+and ``swagent -i`` is held to a start-up budget that argparse alone would take a fifth of (docs/adr/0002-start-up.md).
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """What a handler is: a card and one of three small protocols (docs/adr/0003-handlers.md).
 
-Contract: read ``data`` to its end; no seeking; on return everything is durable or handed to ``ctx.sync``; raise only our
-errors; devices through ``ctx.hw``, the boot environment through ``ctx.env`` (staged there, written once, last); no module
-state and no work at import.
+Contract: read ``data`` to its end; no seeking; on return everything is durable or handed to ``ctx.sync``; raise only
+our errors; devices through ``ctx.hw``, the boot environment through ``ctx.env`` (staged there, written once, last); no
+module state and no work at import.
 """
 
 from collections.abc import Callable, Iterator
