@@ -6,10 +6,7 @@ Sources: swu format (SWUpdate's documentation of sw-description); attribute name
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
-from types import MappingProxyType
 from typing import Protocol, runtime_checkable
-
-NO_PROPERTIES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class Reader(Protocol):

@@ -1,0 +1,402 @@
+"""From stored bytes to a sink: hash, decrypt, decompress, write; with threads where they pay.
+
+A member passes ``stored bytes -> {hash, decrypt -> decompress} -> plain bytes``. ``ArtifactData.readinto`` does so in
+the caller's thread. ``ArtifactData.pour`` overlaps the work for anything large: a plain image is read and written by
+the caller while a second thread hashes; an encrypted or compressed one is read and decoded by a second thread, hashed
+by a third and written by the caller. Buffers are few, aligned and used again: memory does not grow with the image.
+
+Verdicts: the digest of the stored bytes is judged before the last plain bytes are given out, and a decoder's complaint
+is only believed when the digest is right (a damaged member is a HashError, whatever the damage made of its contents).
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from swagent.errors import ArchiveError, DeviceError, HashError, SizeError, SwagentError
+from swagent.model import Compression, Reader, Sink
+
+STORED_BYTES = 256 * 1024
+"""Size of the pieces that decoders are fed with."""
+INLINE_BYTES = 512 * 1024
+"""Members up to this size are not worth a thread."""
+EXPANSION_MAX = 1100
+"""How far a member without ``decompressed-size`` may expand; gzip reaches 1032."""
+EXPANSION_FLOOR_BYTES = 64 * 1024 * 1024
+
+
+class Digest(Protocol):
+    """What ``hashlib`` objects do."""
+
+    def update(self, data: memoryview, /) -> None:
+        """Hash further bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """The digest so far."""
+        ...
+
+
+class Decoder(Protocol):
+    """One step from stored to plain bytes."""
+
+    def push(self, block: memoryview) -> Iterator[Any]:
+        """The bytes that a block brings; they are valid until the next call."""
+        ...
+
+    def finish(self) -> Any:
+        """The last bytes, if any; raises when the input ended too early."""
+        ...
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How a member's stored bytes become plain ones.
+
+    Attributes:
+        name: the member, for messages.
+        stored_bytes: its length in the archive.
+        sha256: expected digest of the stored bytes, None when there is none.
+        compression: of the plain bytes.
+        decryptor: makes the decoder of an encrypted member, None for plain ones.
+        plain_bytes: how many plain bytes there must be, None when the image does not say.
+    """
+
+    name: str
+    stored_bytes: int
+    sha256: bytes | None = None
+    compression: Compression = Compression.NONE
+    decryptor: Callable[[], Decoder] | None = None
+    plain_bytes: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether stored and plain bytes are the same."""
+        return self.decryptor is None and self.compression is Compression.NONE
+
+    def decoders(self) -> list[Decoder]:
+        """Fresh decoders, in order."""
+        found: list[Decoder] = []
+        if self.decryptor is not None:
+            found.append(self.decryptor())
+        if self.compression is not Compression.NONE:
+            from .decompress import Decompressor
+
+            found.append(Decompressor(self.compression, self.name))
+        return found
+
+
+class ArtifactData:
+    """What a handler reads its artifact from; a ``model.Data``.
+
+    Args:
+        stored: the member's bytes, exactly ``codec.stored_bytes`` of them.
+        codec: how they become plain.
+        on_bytes: called with the number of plain bytes each time some were handed on; may raise to stop.
+    """
+
+    def __init__(self, stored: Reader, codec: Codec, on_bytes: Callable[[int], None] | None = None) -> None:
+        self._stored = stored
+        self._codec = codec
+        self._on_bytes = on_bytes or _ignore
+        self._hash = _sha256() if codec.sha256 is not None else None
+        self._plain_bytes = 0
+        self._pieces: Iterator[memoryview] | None = None
+        self._rest = memoryview(b"")
+        self._most_why = ""
+        if codec.plain_bytes is not None:
+            self._most_bytes = codec.plain_bytes
+        elif codec.compression is Compression.NONE:
+            self._most_bytes = codec.stored_bytes
+        else:
+            self._most_bytes = max(EXPANSION_FLOOR_BYTES, codec.stored_bytes * EXPANSION_MAX)
+            self._most_why = "if that is right, say how many it has with the property decompressed-size"
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How many plain bytes there will be, None when the image does not say."""
+        return self._codec.stored_bytes if self._codec.is_plain else self._codec.plain_bytes
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read plain bytes; 0 only at the end, when all verdicts are in."""
+        if self._codec.is_plain and self._pieces is None:
+            n = self._stored.readinto(buffer)
+            if n:
+                if self._hash is not None:
+                    self._hash.update(buffer[:n])
+            else:
+                self._judge_digest()
+                self._pieces = iter(())
+        else:
+            if self._pieces is None:
+                self._pieces = self._decode_inline()
+            while not self._rest:
+                piece = next(self._pieces, None)
+                if piece is None:
+                    return 0
+                self._rest = piece
+            n = min(len(buffer), len(self._rest))
+            buffer[:n] = self._rest[:n]
+            self._rest = self._rest[n:]
+        self._on_bytes(n)
+        return n
+
+    def pour(self, sink: Sink) -> int:
+        """Write everything to ``sink``; returns the number of plain bytes."""
+        known = self.size_bytes
+        if sink.limit_bytes is not None:
+            if known is not None and known > sink.limit_bytes:
+                raise SizeError(
+                    f"{self._codec.name} has {known} bytes, its destination holds {sink.limit_bytes}",
+                    artifact=self._codec.name,
+                )
+            if sink.limit_bytes < self._most_bytes:
+                self._most_bytes = sink.limit_bytes
+                self._most_why = "its destination holds no more"
+        writer = _Writer(sink, self._codec.name)
+        if self._codec.stored_bytes <= INLINE_BYTES:
+            self._pour_inline(writer)
+        elif self._codec.is_plain:
+            self._pour_plain(writer)
+        else:
+            self._pour_decoded(writer)
+        return writer.done_bytes
+
+    # -- one thread
+
+    def _pour_inline(self, writer: "_Writer") -> None:
+        if not self._codec.is_plain:
+            for piece in self._decode_inline():
+                writer.write(piece)
+                self._on_bytes(len(piece))
+            return
+        buffer = memoryview(bytearray(max(self._codec.stored_bytes, 1)))
+        while n := self.readinto(buffer):
+            writer.write(buffer[:n])
+
+    def _decode_inline(self) -> Iterator[memoryview]:
+        buffer = memoryview(bytearray(min(STORED_BYTES, max(self._codec.stored_bytes, 1))))
+
+        def blocks() -> Iterator[memoryview]:
+            while n := self._stored.readinto(buffer):
+                if self._hash is not None:
+                    self._hash.update(buffer[:n])
+                yield buffer[:n]
+
+        return self._decode(blocks(), self._judge_digest)
+
+    def _decode(self, blocks: Iterator[memoryview], judge: Callable[[], None]) -> Iterator[memoryview]:
+        """Plain pieces of stored blocks. Whatever a decoder says of a damaged member, its digest is judged first."""
+        decoders = self._codec.decoders()
+        for block in blocks:
+            try:
+                yield from self._counted(_push(decoders, block))
+            except SwagentError:
+                for _ in blocks:
+                    pass
+                judge()
+                raise
+        judge()
+        yield from self._counted(_finish(decoders))
+        if self._codec.plain_bytes is not None and self._plain_bytes != self._codec.plain_bytes:
+            raise SizeError(
+                f"{self._codec.name} has {self._plain_bytes} plain bytes, sw-description promises "
+                f"{self._codec.plain_bytes}",
+                artifact=self._codec.name,
+            )
+
+    def _counted(self, pieces: Iterator[Any]) -> Iterator[memoryview]:
+        for piece in pieces:
+            self._plain_bytes += len(piece)
+            if self._plain_bytes > self._most_bytes:
+                raise SizeError(
+                    f"{self._codec.name} expands to more than {self._most_bytes} bytes",
+                    artifact=self._codec.name,
+                    hint=self._most_why,
+                )
+            yield memoryview(piece)
+
+    def _judge_digest(self) -> None:
+        if self._hash is None or self._codec.sha256 is None:
+            return
+        found = self._hash.digest()
+        if found != self._codec.sha256:
+            raise HashError(
+                f"{self._codec.name} is not what sw-description promised: sha256 is {found.hex()}, expected "
+                f"{self._codec.sha256.hex()}",
+                artifact=self._codec.name,
+                hint="fetch the image again; if its own checksum is right, ask who built it",
+            )
+
+    # -- several threads
+
+    def _pour_plain(self, writer: "_Writer") -> None:
+        """The caller reads and writes, a second thread hashes."""
+        from .ring import HashThread, Ring
+
+        hashing = HashThread(self._hash)
+        try:
+            ring = Ring(slots=8, slot_bytes=1024 * 1024)
+            while True:
+                slot = ring.take()
+                n = _fill(self._stored, slot.view)
+                if n == 0:
+                    break
+                hashing.put(slot, n, ring)
+                writer.write(slot.view[:n])
+                ring.release(slot)
+                self._on_bytes(n)
+        finally:
+            hashing.join()
+        self._judge_digest()
+
+    def _pour_decoded(self, writer: "_Writer") -> None:
+        """A second thread reads and decodes, a third hashes, the caller writes."""
+        from .ring import HashThread, Producer, Ring
+
+        hashing = HashThread(self._hash)
+        stored = Ring(slots=6, slot_bytes=STORED_BYTES)
+        plain = Ring(slots=8, slot_bytes=1024 * 1024)
+
+        def blocks() -> Iterator[memoryview]:
+            while True:
+                slot = stored.take()
+                n = _fill(self._stored, slot.view)
+                if n == 0:
+                    return
+                hashing.put(slot, n, stored)
+                yield slot.view[:n]
+                stored.release(slot)
+
+        def judge() -> None:
+            hashing.join()
+            self._judge_digest()
+
+        producer = Producer(self._decode(blocks(), judge), plain)
+        try:
+            for view in producer:
+                writer.write(view)
+                self._on_bytes(len(view))
+        finally:
+            stored.stop()
+            producer.stop()
+            hashing.join()
+
+
+class _Writer:
+    """Writes to a sink in order; leaves O_DIRECT when a piece no longer fits its blocks."""
+
+    def __init__(self, sink: Sink, name: str) -> None:
+        self._fd = sink.fd
+        self._seekable = sink.seekable
+        self._offset = sink.offset_bytes
+        self._alignment = sink.alignment_bytes
+        self._name = name
+        self.done_bytes = 0
+        if self._alignment > 1 and self._offset % self._alignment:
+            self._buffered()
+
+    def write(self, piece: memoryview) -> None:
+        size = len(piece)
+        done = 0
+        while done < size:
+            rest = piece[done:] if done else piece
+            if self._alignment > 1 and (len(rest) % self._alignment or not _is_ring(rest)):
+                whole = len(rest) - len(rest) % self._alignment if _is_ring(rest) else 0
+                if whole:
+                    rest = rest[:whole]
+                else:
+                    self._buffered()
+            try:
+                if self._seekable:
+                    n = os.pwrite(self._fd, rest, self._offset + self.done_bytes)
+                else:
+                    n = os.write(self._fd, rest)
+            except OSError as exc:
+                if exc.errno == errno.EINVAL and self._alignment > 1:
+                    self._buffered()
+                    continue
+                raise DeviceError(
+                    f"writing {self._name} failed after {self.done_bytes} bytes: {exc.strerror}",
+                    path=_path_of(self._fd),
+                    errno=exc.errno,
+                    artifact=self._name,
+                ) from exc
+            done += n
+            self.done_bytes += n
+            if self._alignment > 1 and n % self._alignment:
+                self._buffered()
+
+    def _buffered(self) -> None:
+        import fcntl
+
+        self._alignment = 1
+        flags = fcntl.fcntl(self._fd, fcntl.F_GETFL)
+        fcntl.fcntl(self._fd, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+
+
+def _is_ring(piece: memoryview) -> bool:
+    """Whether a piece lies in page-aligned memory: only the ring's slots do, and they are slices of an mmap."""
+    return type(piece.obj).__name__ == "mmap"
+
+
+def _path_of(fd: int) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return f"file descriptor {fd}"
+
+
+def _push(decoders: list[Decoder], block: memoryview) -> Iterator[Any]:
+    if len(decoders) == 1:
+        yield from decoders[0].push(block)
+        return
+    for piece in decoders[0].push(block):
+        if len(piece):
+            yield from _push(decoders[1:], memoryview(piece))
+
+
+def _finish(decoders: list[Decoder]) -> Iterator[Any]:
+    last = decoders[0].finish()
+    if len(decoders) == 1:
+        if last:
+            yield last
+        return
+    if last:
+        yield from _push(decoders[1:], memoryview(last))
+    yield from _finish(decoders[1:])
+
+
+def _fill(reader: Reader, view: memoryview) -> int:
+    """Fill ``view`` as far as the reader has bytes."""
+    done = 0
+    while done < len(view):
+        n = reader.readinto(view[done:] if done else view)
+        if n == 0:
+            break
+        done += n
+    return done
+
+
+def _sha256() -> Digest:
+    from hashlib import sha256
+
+    return sha256()
+
+
+def _ignore(n_bytes: int) -> None:
+    pass
+
+
+def drain(data: ArtifactData) -> int:
+    """Read to the end for the verdicts' sake; returns the number of plain bytes."""
+    buffer = memoryview(bytearray(1024 * 1024))
+    total = 0
+    while n := data.readinto(buffer):
+        total += n
+    return total
+
+
+__all__ = ["ArchiveError", "ArtifactData", "Codec", "Decoder", "drain"]

@@ -1,0 +1,175 @@
+"""Where the bytes of an archive come from: a file that can be read anywhere, or a stream that cannot."""
+
+import os
+import stat
+from typing import Protocol
+
+from swagent.errors import ArchiveError, DeviceError
+from swagent.model import Reader
+
+WINDOW_BYTES = 128 * 1024
+
+
+class Source(Protocol):
+    """An archive's bytes, in order, with a position."""
+
+    name: str
+    seekable: bool
+    size_bytes: int | None
+    position: int
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read from ``position`` on; fills ``buffer`` unless the end comes first."""
+        ...
+
+    def seek(self, position: int) -> None:
+        """Go on from there: anywhere in a file, only forward in a stream (which reads and drops)."""
+        ...
+
+
+class FileSource:
+    """A regular file or block device, read with ``pread``; small reads are served from one window.
+
+    Args:
+        fd: open for reading; the caller keeps it open.
+        name: how messages call it.
+    """
+
+    seekable = True
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.fd = fd
+        self.name = name
+        self.size_bytes: int | None = os.lseek(fd, 0, os.SEEK_END)
+        self.position = 0
+        self._window = memoryview(bytearray(WINDOW_BYTES))
+        self._window_start = 0
+        self._window_length = 0
+
+    def seek(self, position: int) -> None:
+        """Go on from ``position``."""
+        self.position = position
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read from ``position`` on; fills ``buffer`` unless the file ends first."""
+        n = self.read_at(self.position, buffer)
+        self.position += n
+        return n
+
+    def read_at(self, offset: int, buffer: memoryview) -> int:
+        """Read from ``offset`` on without moving ``position``.
+
+        Raises:
+            DeviceError: the file cannot be read.
+        """
+        wanted = len(buffer)
+        start = offset - self._window_start
+        if start >= 0 and start + wanted <= self._window_length:
+            buffer[:] = self._window[start : start + wanted]
+            return wanted
+        if wanted < WINDOW_BYTES:
+            self._window_length = self._pread(offset, self._window)
+            self._window_start = offset
+            n = min(wanted, self._window_length)
+            buffer[:n] = self._window[:n]
+            return n
+        return self._pread(offset, buffer)
+
+    def _pread(self, offset: int, buffer: memoryview) -> int:
+        done = 0
+        try:
+            while done < len(buffer):
+                n = os.preadv(self.fd, [buffer[done:]], offset + done)
+                if n == 0:
+                    break
+                done += n
+        except OSError as exc:
+            raise DeviceError(
+                f"cannot read {self.name}: {exc.strerror}", path=self.name, errno=exc.errno
+            ) from exc
+        return done
+
+
+class StreamSource:
+    """A pipe, socket or terminal: read once, in order.
+
+    Args:
+        fd: open for reading; the caller keeps it open.
+        name: how messages call it.
+    """
+
+    seekable = False
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.fd = fd
+        self.name = name
+        self.size_bytes: int | None = None
+        self.position = 0
+        self._window = memoryview(bytearray(WINDOW_BYTES))
+        self._window_start = 0
+        self._window_end = 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read on; fills ``buffer`` unless the stream ends first."""
+        done = 0
+        wanted = len(buffer)
+        while done < wanted:
+            ready = self._window_end - self._window_start
+            if ready:
+                n = min(ready, wanted - done)
+                buffer[done : done + n] = self._window[self._window_start : self._window_start + n]
+                self._window_start += n
+            elif wanted - done >= WINDOW_BYTES:
+                n = self._read(buffer[done:])
+            else:
+                self._window_start, self._window_end = 0, self._read(self._window)
+                if self._window_end:
+                    continue
+                n = 0
+            if n == 0:
+                break
+            done += n
+        self.position += done
+        return done
+
+    def seek(self, position: int) -> None:
+        """Read and drop everything before ``position``.
+
+        Raises:
+            ArchiveError: the stream ends before.
+        """
+        scrap = memoryview(bytearray(min(WINDOW_BYTES, max(position - self.position, 1))))
+        while self.position < position:
+            if not self.readinto(scrap[: position - self.position]):
+                raise ArchiveError(f"{self.name} ends at byte {self.position}, in the middle of a member")
+
+    def _read(self, buffer: memoryview) -> int:
+        try:
+            return os.readv(self.fd, [buffer])
+        except OSError as exc:
+            raise DeviceError(
+                f"cannot read {self.name}: {exc.strerror}", path=self.name, errno=exc.errno
+            ) from exc
+
+
+def open_source(fd: int, name: str) -> FileSource | StreamSource:
+    """The kind of source that fits a descriptor: files and block devices can be read anywhere."""
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+        return FileSource(fd, name)
+    return StreamSource(fd, name)
+
+
+def read_all(reader: Reader, size_max_bytes: int, *, what: str) -> bytes:
+    """Everything a reader has, if that is not too much.
+
+    Raises:
+        ArchiveError: more than ``size_max_bytes``.
+    """
+    collected = bytearray()
+    buffer = memoryview(bytearray(min(size_max_bytes + 1, 64 * 1024)))
+    while n := reader.readinto(buffer):
+        if len(collected) + n > size_max_bytes:
+            raise ArchiveError(f"{what} is longer than {size_max_bytes} bytes")
+        collected += buffer[:n]
+    return bytes(collected)
