@@ -1,0 +1,272 @@
+"""U-Boot's environment on block devices and in files, as fw_printenv and fw_setenv see it.
+
+With two copies an update is safe against power cuts: the copy that is not in force is written whole with a higher
+number, synced and read back, so at every moment one copy is valid. A single copy has to be overwritten where it lies
+(one write call): a power cut then can leave U-Boot with its built-in defaults. Raw flash comes in a later version.
+"""
+
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from swagent.errors import BootEnvError
+
+from . import envflags, ubootenv
+from .fwenv import Place, read_config
+
+CONFIG_PATH = "/etc/fw_env.config"
+LOCK_PATH = "/var/lock/fw_printenv.lock"
+LOCK_WAIT_S = 10.0
+
+
+class UBoot:
+    """The environment that a fw_env.config describes (``-B uboot``).
+
+    Args:
+        settings: ``fwenv-config-location``, default /etc/fw_env.config; ``fwenv-lockfile``, default that of
+            fw_setenv, so that the two never write at the same time. Nothing is opened yet.
+    """
+
+    name = "uboot"
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        settings = settings or {}
+        self._config_path = settings.get("fwenv-config-location") or CONFIG_PATH
+        self._lock_path = settings.get("fwenv-lockfile") or LOCK_PATH
+
+    def get(self, name: str) -> str | None:
+        """See ``Bootloader.get``."""
+        return self.all().get(name)
+
+    def all(self) -> dict[str, str]:
+        """See ``Bootloader.all``."""
+        places = read_config(self._config_path)
+        with self._locked(writing=False):
+            _, _, data = self._current(places)
+        return ubootenv.parse_variables(data)
+
+    def set_many(self, changes: Mapping[str, str | None]) -> None:
+        """See ``Bootloader.set_many``. Nothing is written when nothing changes.
+
+        The environment is never made up: without a valid copy there is an error, not a fresh one.
+        """
+        wanted = {name: value or None for name, value in changes.items()}
+        for name, value in wanted.items():
+            ubootenv.check_variable(name, value or "")
+        places = read_config(self._config_path)
+        redundant = len(places) == 2
+        with self._locked(writing=True):
+            index, flags, data = self._current(places)
+            stored = ubootenv.parse_variables(data)
+            envflags.check(stored.get(".flags", ""), stored, wanted)
+            variables = {name: value for name, value in stored.items() if name not in wanted}
+            variables |= {name: value for name, value in wanted.items() if value is not None}
+            if variables == stored:
+                _sync(places[index])
+                return
+            raw = ubootenv.build_copy(
+                variables, places[0].size_bytes, flags=(flags + 1) & 0xFF if redundant else None
+            )
+            _write(places[1 - index] if redundant else places[0], raw)
+
+    def _current(self, places: tuple[Place, ...]) -> tuple[int, int, bytes]:
+        """The copy in force: its index, flags and variables."""
+        redundant = len(places) == 2
+        if redundant:
+            _refuse_overlap(*places)
+        copies = [ubootenv.split_copy(_read(place), redundant=redundant) for place in places]
+        valid = [(index, *copy) for index, copy in enumerate(copies) if copy is not None]
+        if not valid:
+            devices = " and ".join(place.device for place in places)
+            size = f"{places[0].size_bytes:#x}"
+            raise BootEnvError(
+                f"no valid boot environment of {size} bytes on {devices} (wrong checksum)",
+                hint=f"check the places in {self._config_path}; make a first environment with `saveenv` in U-Boot, "
+                f"`fw_setenv -f DEFAULTS` or `mkenvimage {'-r ' if redundant else ''}-s {size}`",
+            )
+        if len(valid) == 2:
+            return valid[ubootenv.newer(valid[0][1], valid[1][1])]
+        return valid[0]
+
+    @contextmanager
+    def _locked(self, *, writing: bool) -> Iterator[None]:
+        """Hold the lock of fw_setenv. Reading goes on without it where it cannot be had: copies have checksums."""
+        try:
+            fd = _open_lock(self._lock_path)
+        except OSError as exc:
+            if writing:
+                raise BootEnvError(
+                    f"cannot open the lock {self._lock_path}: {exc.strerror or exc}",
+                    hint="create its folder, or set fwenv-lockfile to a file that can be written",
+                ) from exc
+            yield
+            return
+        try:
+            self._wait_for(fd, fcntl.LOCK_EX if writing else fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(fd)
+
+    def _wait_for(self, fd: int, operation: int) -> None:
+        until_s = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(fd, operation | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as exc:
+                if time.monotonic() > until_s:
+                    raise BootEnvError(
+                        f"the boot environment is locked by another program for more than {LOCK_WAIT_S:g} s",
+                        hint=f"see who holds it: fuser {self._lock_path}",
+                    ) from exc
+            except OSError as exc:
+                raise BootEnvError(f"cannot lock {self._lock_path}: {exc.strerror or exc}") from exc
+            time.sleep(0.02)
+
+
+def _open_lock(path: str) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        return os.open(path, flags | os.O_CREAT, 0o600)
+
+
+@contextmanager
+def _opened(place: Place, flags: int) -> Iterator[tuple[int, int]]:
+    """A device and the absolute offset of a copy on it."""
+    real = os.path.realpath(place.device)
+    if re.match(r"/dev/(mtd|ubi)", place.device) or re.match(r"/dev/(mtd|ubi)", real):
+        raise BootEnvError(
+            f"a boot environment on raw flash ({place.device}) is not supported by this version",
+            hint="keep it on a block device or in a file",
+        )
+    try:
+        fd = os.open(real, flags | os.O_CLOEXEC)
+    except OSError as exc:
+        raise _failed("open", place, exc) from exc
+    try:
+        yield fd, _absolute(place, fd)
+    finally:
+        os.close(fd)
+
+
+def _absolute(place: Place, fd: int) -> int:
+    try:
+        kind = os.fstat(fd).st_mode
+        end = os.lseek(fd, 0, os.SEEK_END)
+    except OSError as exc:
+        raise _failed("use", place, exc) from exc
+    if not stat.S_ISBLK(kind) and not stat.S_ISREG(kind):
+        raise BootEnvError(f"{place.device} is neither a block device nor a file")
+    start = place.offset_bytes if place.offset_bytes >= 0 else end + place.offset_bytes
+    beyond = start + place.size_bytes > end and (stat.S_ISBLK(kind) or place.offset_bytes < 0)
+    if start < 0 or beyond:
+        raise BootEnvError(
+            f"a boot environment of {place.size_bytes:#x} bytes at {place.offset_bytes:#x} does not lie within "
+            f"{place.device}, which has {end:#x} bytes"
+        )
+    return start
+
+
+def _refuse_overlap(one: Place, other: Place) -> None:
+    with _opened(one, os.O_RDONLY) as (fd, start), _opened(other, os.O_RDONLY) as (other_fd, other_start):
+        facts, other_facts = os.fstat(fd), os.fstat(other_fd)
+    same = os.path.samestat(facts, other_facts) or (
+        stat.S_ISBLK(facts.st_mode) and facts.st_rdev == other_facts.st_rdev
+    )
+    if same and abs(start - other_start) < one.size_bytes:
+        raise BootEnvError(
+            f"the two copies of the boot environment overlap on {one.device}", hint="correct fw_env.config"
+        )
+
+
+def _read(place: Place) -> bytes:
+    """A copy as stored, short when the file is; empty when the device cannot read it (U-Boot could not either)."""
+    with _opened(place, os.O_RDONLY) as (fd, start):
+        try:
+            return _pread(fd, place.size_bytes, start)
+        except OSError:
+            return b""
+
+
+def _pread(fd: int, size_bytes: int, start: int) -> bytes:
+    pieces = []
+    while size_bytes:
+        piece = os.pread(fd, size_bytes, start)
+        if not piece:
+            break
+        pieces.append(piece)
+        start += len(piece)
+        size_bytes -= len(piece)
+    return b"".join(pieces)
+
+
+def _sync(place: Place) -> None:
+    with _opened(place, os.O_RDONLY) as (fd, _):
+        try:
+            os.fsync(fd)  # whoever wrote what we found may not have done so
+        except OSError as exc:
+            raise _failed("sync", place, exc) from exc
+
+
+def _write(place: Place, raw: bytes) -> None:
+    with _writable(place), _opened(place, os.O_RDWR) as (fd, start):
+        try:
+            written = os.pwrite(fd, raw, start)
+            while written < len(raw):
+                written += os.pwrite(fd, raw[written:], start + written)
+            os.fsync(fd)
+            _forget_cached(fd, start, len(raw))
+            back = _pread(fd, len(raw), start)
+        except OSError as exc:
+            raise _failed("write", place, exc) from exc
+    if back != raw:
+        raise BootEnvError(
+            f"{place.device} does not give back the boot environment that was written to it",
+            hint="the device may be worn out or write-protected",
+        )
+
+
+def _forget_cached(fd: int, start: int, size_bytes: int) -> None:
+    """Let the next read come from the device: clean pages are dropped, whole ones only."""
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    first = start - start % page_bytes
+    os.posix_fadvise(fd, first, start + size_bytes - first + page_bytes, os.POSIX_FADV_DONTNEED)
+
+
+@contextmanager
+def _writable(place: Place) -> Iterator[None]:
+    """Lift the write protection of an eMMC boot partition meanwhile."""
+    switch = f"/sys/class/block/{os.path.basename(os.path.realpath(place.device))}/force_ro"
+    try:
+        with open(switch, "rb") as file:
+            protected = file.read(2).strip() == b"1"
+    except OSError:
+        protected = False
+    if not protected:
+        yield
+        return
+    _switch(switch, b"0", place)
+    try:
+        yield
+    finally:
+        _switch(switch, b"1", place)
+
+
+def _switch(path: str, value: bytes, place: Place) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(value)
+    except OSError as exc:
+        raise _failed("change the write protection of", place, exc) from exc
+
+
+def _failed(verb: str, place: Place, exc: OSError) -> BootEnvError:
+    return BootEnvError(
+        f"cannot {verb} {place.device}, which holds the boot environment: {exc.strerror or exc}"
+    )
