@@ -153,7 +153,7 @@ class Artifact:
     sha256: bytes | None = None
     installed_directly: bool = False
     preserve_attributes: bool = False
-    properties: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NO_PROPERTIES)
+    properties: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     where: str = ""
 
     def prop(self, key: str) -> str | None:

@@ -1,0 +1,126 @@
+"""What handlers may use while a session runs; the one implementation of ``handlers.api.Context``."""
+
+import os
+from collections.abc import Callable
+
+from swagent.clock import Clock
+from swagent.errors import ArchiveError, Cancelled, DescriptionError
+from swagent.events import Event, EventBus
+from swagent.handlers.api import BootEnv, Hardware, Sync
+from swagent.model import Artifact, Reader
+from swagent.stream import ArtifactData, Codec
+
+PROGRESS_INTERVAL_S = 0.1
+
+
+class SessionContext:
+    """One session's context.
+
+    Args:
+        bus: where news goes.
+        session: the session's identifier.
+        tmpdir: makes the session's own folder when first asked, and gives its path.
+        chain: installs a reader with another handler.
+        cancelled: whether somebody asked to stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        hw: Hardware,
+        env: BootEnv,
+        sync: Sync,
+        bus: EventBus,
+        clock: Clock,
+        session: str,
+        tmpdir: Callable[[], str],
+        chain: Callable[[Artifact, ArtifactData], None],
+        cancelled: Callable[[], bool],
+        dry_run: bool,
+    ) -> None:
+        self.hw = hw
+        self.env = env
+        self.sync = sync
+        self.dry_run = dry_run
+        self.steps = 0
+        self._bus = bus
+        self._clock = clock
+        self._session = session
+        self._tmpdir = tmpdir
+        self._chain = chain
+        self._cancelled = cancelled
+        self._step = 0
+        self._artifact: Artifact | None = None
+        self._done_bytes = 0
+        self._total_bytes: int | None = None
+        self._last_progress_s = 0.0
+
+    @property
+    def tmpdir(self) -> str:
+        """A folder of this session's own."""
+        return self._tmpdir()
+
+    def begin_step(self, art: Artifact, total_bytes: int | None) -> None:
+        """From now on, progress is about this entry."""
+        self._step += 1
+        self._artifact = art
+        self._done_bytes = 0
+        self._total_bytes = total_bytes
+        self._last_progress_s = self._clock.monotonic_s()
+
+    def progress(self, n_bytes: int) -> None:
+        """Tell of ``n_bytes`` more, at most ten times a second; also a checkpoint."""
+        self.checkpoint()
+        self._done_bytes += n_bytes
+        now_s = self._clock.monotonic_s()
+        if now_s - self._last_progress_s >= PROGRESS_INTERVAL_S:
+            self._last_progress_s = now_s
+            self.tell("artifact.progress")
+
+    def checkpoint(self) -> None:
+        """A place where the update may be stopped."""
+        if self._cancelled():
+            raise Cancelled("stopped on request", hint="what was not switched yet is not used; install again")
+
+    def log(self, level: str, message: str) -> None:
+        """A line for the log."""
+        self.tell("log", message=message, facts={"level": level})
+
+    def tell(self, event: str, *, message: str = "", facts: dict[str, object] | None = None) -> None:
+        """Publish an event about the present entry."""
+        art = self._artifact
+        self._bus.publish(
+            Event(
+                event,
+                time_s=self._clock.now_s(),
+                session=self._session,
+                artifact=art.label if art else "",
+                handler=art.type if art else "",
+                done_bytes=self._done_bytes,
+                total_bytes=self._total_bytes,
+                step=self._step,
+                steps=self.steps,
+                message=message,
+                facts=facts or {},
+            )
+        )
+
+    def end_step(self) -> None:
+        """What follows is about no entry."""
+        self._artifact = None
+        self._done_bytes = 0
+        self._total_bytes = None
+
+    def script_path(self, art: Artifact) -> str:
+        """Where a script's plain copy lies."""
+        path = os.path.join(self.tmpdir, "scripts", art.filename)
+        if not art.filename or not os.path.isfile(path):
+            raise ArchiveError(f"{art.where}: the archive has no member {art.filename!r}", artifact=art.label)
+        return path
+
+    def chain(self, art: Artifact, source: Reader, size_bytes: int | None) -> None:
+        """Install ``source`` with the handler named by ``art.type``."""
+        if size_bytes is None:
+            raise DescriptionError(f"{art.where}: the size of what is to be copied is unknown", artifact=art.label)
+        codec = Codec(art.label, size_bytes)
+        self._chain(art, ArtifactData(source, codec, self.progress))

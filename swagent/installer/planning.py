@@ -1,0 +1,169 @@
+"""From a description to a plan: which entry is installed how, which is skipped and why. Writes nothing."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from swagent.errors import ArchiveError, DescriptionError, RegistrationError, SizeError
+from swagent.handlers.api import Card, Handler
+from swagent.handlers.options import read_options
+from swagent.model import Artifact, Description, Fate, Kind, Plan, Planned, Unit
+from swagent.plugins import Registry
+from swagent.stream import Member
+
+from .inventory import skip_reason
+
+
+class Planner:
+    """Plans for one set of handlers.
+
+    Args:
+        handlers: the handlers there are.
+        signed: whether sw-description was vouched for; then every entry with data needs a sha256.
+    """
+
+    def __init__(self, handlers: Registry[Handler], *, signed: bool) -> None:
+        self._handlers = handlers
+        self._signed = signed
+        self.warnings: list[str] = []
+
+    def plan(self, description: Description, unit: Unit, members: Mapping[str, Member] | None) -> Plan:
+        """Judge every entry and decide its fate.
+
+        Args:
+            description: what is asked for.
+            unit: what it would be installed on.
+            members: the archive's members by name, None when they are not known yet (a stream).
+
+        Raises:
+            DescriptionError: an entry asks for something that does not exist or may not be.
+            ArchiveError: a member is missing.
+            SizeError: a member has another size than promised.
+            RegistrationError: a handler cannot be used here.
+        """
+        entries = []
+        for art in description.installables:
+            reason = skip_reason(art, unit.installed)
+            card = self._judge(art)
+            if reason:
+                entries.append(Planned(art, Fate.SKIPPED, reason))
+                continue
+            if card.data:
+                _judge_member(art, members)
+            entries.append(Planned(art, _fate(art, card)))
+        scripts = []
+        for art in description.scripts:
+            card = self._judge(art)
+            if card.data and art.filename:
+                _judge_member(art, members)
+            scripts.append(Planned(art, Fate.SCRIPT))
+        return Plan(description, tuple(entries), tuple(scripts))
+
+    def handler(self, art: Artifact) -> Handler:
+        """The handler of an entry.
+
+        Raises:
+            DescriptionError: there is none of that name.
+        """
+        found = self._handlers.get(art.type)
+        if found is None:
+            from difflib import get_close_matches
+
+            near = get_close_matches(art.type, self._handlers.names(), n=1)
+            raise DescriptionError(
+                f"{art.where}: there is no handler named {art.type!r}",
+                artifact=art.label,
+                hint=f"did you mean {near[0]!r}?" if near else "`swagent handlers` lists those there are",
+            )
+        return found
+
+    def _judge(self, art: Artifact) -> Card:
+        try:
+            found = self.handler(art)
+        except RegistrationError as exc:
+            raise RegistrationError(
+                f"{art.where}: {exc.message}", artifact=art.label, handler=art.type, hint=exc.hint
+            ) from exc
+        card: Card = found.card
+        wanted = Kind.IMAGE | Kind.FILE if art.kind & (Kind.IMAGE | Kind.FILE) else art.kind
+        if not card.kinds & wanted:
+            raise DescriptionError(
+                f"{art.where}: the handler {art.type!r} is not made for this section",
+                artifact=art.label,
+                handler=art.type,
+            )
+        if art.installed_directly and not card.streams:
+            raise DescriptionError(
+                f"{art.where}: the handler {art.type!r} cannot install directly from the stream",
+                artifact=art.label,
+                handler=art.type,
+                hint="remove installed-directly",
+            )
+        for attribute in card.attributes:
+            if not getattr(art, attribute):
+                raise DescriptionError(
+                    f"{art.where}: the handler {art.type!r} needs the attribute {attribute!r}",
+                    artifact=art.label,
+                    handler=art.type,
+                )
+        if card.data:
+            if not art.filename:
+                raise DescriptionError(
+                    f"{art.where}: filename is missing", artifact=art.label, handler=art.type
+                )
+            if self._signed and art.sha256 is None:
+                raise DescriptionError(
+                    f"{art.where}: sha256 is missing, and signed images need one for every member they use",
+                    artifact=art.label,
+                    handler=art.type,
+                    hint="`swagent make` fills it in",
+                )
+        _, warnings = read_options(found.Options, art)
+        self.warnings += warnings
+        return card
+
+
+def _fate(art: Artifact, card: Card) -> Fate:
+    if not card.data:
+        return Fate.APPLY
+    return Fate.DIRECT if art.installed_directly else Fate.STAGED
+
+
+def _judge_member(art: Artifact, members: Mapping[str, Member] | None) -> None:
+    if members is None:
+        return
+    member = members.get(art.filename)
+    if member is None:
+        raise ArchiveError(
+            f"{art.where}: the archive has no member {art.filename!r}",
+            artifact=art.label,
+            hint="the image was put together wrongly",
+        )
+    judge_size(art, member)
+
+
+def judge_size(art: Artifact, member: Member) -> None:
+    """Hold a member against the promised size.
+
+    Raises:
+        SizeError: it is another.
+    """
+    if art.size_bytes is not None and art.size_bytes != member.size_bytes:
+        raise SizeError(
+            f"{art.where}: the member has {member.size_bytes} bytes, sw-description promises {art.size_bytes}",
+            artifact=art.label,
+        )
+
+
+def with_stream_fates(plan: Plan) -> Plan:
+    """For a stream, where a member passes once: entries that share one are all staged."""
+    uses: dict[str, int] = {}
+    for planned in (*plan.entries, *plan.scripts):
+        if planned.fate in (Fate.DIRECT, Fate.STAGED, Fate.SCRIPT) and planned.artifact.filename:
+            uses[planned.artifact.filename] = uses.get(planned.artifact.filename, 0) + 1
+    entries = tuple(
+        replace(planned, fate=Fate.STAGED)
+        if planned.fate is Fate.DIRECT and uses[planned.artifact.filename] > 1
+        else planned
+        for planned in plan.entries
+    )
+    return replace(plan, entries=entries)
