@@ -63,16 +63,25 @@ class ImageTarget(Protocol):
 class Hardware(Protocol):
     """The device, as handlers may touch it; ``swagent.hw`` has the real one, ``swagent.testing`` fakes."""
 
-    def image_target(self, path: str, *, offset_bytes: int = 0) -> ImageTarget:
+    def image_target(self, path: str, *, offset_bytes: int = 0, allow_mounted: bool = False) -> ImageTarget:
         """Open an existing block device or file for an image (never creates one).
 
         Raises:
             DeviceError: it is not there or cannot be written.
+            PreflightRefused: it is mounted or otherwise in use, and that is not allowed.
         """
         ...
 
     def capacity_bytes(self, path: str) -> int | None:
         """Size of a block device; None for regular files.
+
+        Raises:
+            DeviceError: it is not there.
+        """
+        ...
+
+    def in_use(self, path: str) -> str:
+        """Why a block device must not be written to now, "" if nothing holds it (files never are in use).
 
         Raises:
             DeviceError: it is not there.

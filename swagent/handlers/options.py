@@ -1,0 +1,204 @@
+"""Properties of an entry become a handler's typed ``Options`` before any byte moves; also what every handler must have.
+
+A handler declares a frozen dataclass ``Options``. Field ``create_destination: bool = False`` reads the property
+``create-destination``; a field without a default is mandatory; ``field(metadata={"help": "..."})`` documents it.
+Types: ``str``, ``int``, ``bool``, each also ``| None``, and ``tuple[str, ...]``.
+"""
+
+import re
+from dataclasses import MISSING, Field
+from typing import Any, TypeVar
+
+from swagent.errors import DescriptionError, RegistrationError
+from swagent.model import Artifact, Compression, Kind
+from swagent.plugins import Registry
+
+from .api import Handler
+
+T = TypeVar("T")
+
+GENERIC = frozenset({"decompressed-size", "decrypted-size", "verify-first", "verify-write"})
+"""Properties of the core, accepted on every entry."""
+
+_INT = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)(?:([kKmMgG])(?:i?B?)?)?\Z", re.ASCII)
+_SHIFT = {"K": 10, "M": 20, "G": 30}
+_INT_MAX = 2**63 - 1  # off_t
+
+
+class NoOptions:
+    """For handlers without properties of their own."""
+
+
+def read_options(options_cls: type[T], art: Artifact) -> tuple[T, list[str]]:
+    """Fill a handler's ``Options`` from the properties of an entry.
+
+    Args:
+        options_cls: a frozen dataclass, or a class without fields.
+        art: the entry.
+
+    Returns:
+        The options, and warnings for the log: unknown properties, lists where one value is wanted.
+
+    Raises:
+        DescriptionError: a mandatory property is missing, or a value is not of its type.
+    """
+    fields: dict[str, Field[Any]] = getattr(options_cls, "__dataclass_fields__", {})
+    if not art.properties:
+        for name, spec in fields.items():
+            _need_default(spec, name.replace("_", "-"), art)
+        return options_cls(), []
+    values: dict[str, Any] = {}
+    warnings: list[str] = []
+    known = {name.replace("_", "-"): spec for name, spec in fields.items()}
+    for key, spec in known.items():
+        found = art.properties.get(key)
+        if not found:
+            _need_default(spec, key, art)
+            continue
+        wanted = _type_word(spec.type)
+        if wanted == "tuple[str, ...]":
+            values[spec.name] = found
+            continue
+        if len(found) > 1:
+            warnings.append(f"{_who(art)}: property {key} has {len(found)} values, the last one counts")
+        values[spec.name] = _convert(found[-1], wanted, key, art)
+    warnings += [
+        f"{_who(art)}: handler {art.type} has no property {key}{_nearest(key, known)}"
+        for key in art.properties
+        if key not in known and key not in GENERIC
+    ]
+    return options_cls(**values), warnings
+
+
+def parse_size(text: str) -> int:
+    """A number as in sw-description: decimal, ``0x`` hexadecimal or ``0`` octal; K, M or G, with ``iB`` if one likes.
+
+    Raises:
+        ValueError: it is none, or does not fit 63 bits.
+    """
+    match = _INT.match(text)
+    if match is None:
+        raise ValueError(f"{text[:40]!r} is not a number such as 4096, 0x1000 or 4K")
+    digits, suffix = match.groups()
+    if len(digits) > 24:
+        raise ValueError(f"{digits[:40]}... is too large")
+    base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" and len(digits) > 1 else 10
+    number = int(digits, base) << (_SHIFT[suffix.upper()] if suffix else 0)
+    if number > _INT_MAX:
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def plain_size(art: Artifact) -> int | None:
+    """How many plain bytes an entry has, as far as the description tells; None if it does not.
+
+    Raises:
+        DescriptionError: a size property is not a number.
+    """
+    if art.compression is not Compression.NONE:
+        return _size_property(art, "decompressed-size")
+    if art.cipher:
+        return _size_property(art, "decrypted-size")
+    return art.size_bytes
+
+
+def check_handler(name: str, found: Any, *, origin: str = "") -> None:
+    """Whether something from the shelf is a handler.
+
+    Raises:
+        RegistrationError: it lacks its card, its ``Options`` or the verb for one of its kinds.
+    """
+    where = f" of {origin}" if origin else ""
+    card = getattr(found, "card", None)
+    kinds = getattr(card, "kinds", None)
+    if not isinstance(kinds, Kind) or kinds.value == 0:
+        raise RegistrationError(
+            f"handler {name!r}{where} has no card", hint="decorate the class with @handler(name, kinds=...)"
+        )
+    verbs = []
+    if kinds & (Kind.IMAGE | Kind.FILE):
+        verbs.append("install")
+    if Kind.SCRIPT in kinds:
+        verbs.append("run")
+    if Kind.PARTITION in kinds or not verbs:
+        verbs.append("apply")
+    missing = [verb for verb in verbs if not callable(getattr(found, verb, None))]
+    if missing:
+        raise RegistrationError(
+            f"handler {name!r}{where} serves {kinds} but has no {' and no '.join(missing)}"
+        )
+    if not isinstance(getattr(found, "Options", None), type):
+        raise RegistrationError(f"handler {name!r}{where} has no Options class", hint="Options = NoOptions")
+
+
+def load(shelf: Registry[Handler], name: str) -> Handler | None:
+    """The handler class of this name, checked; None if there is none.
+
+    Raises:
+        RegistrationError: it cannot be loaded, or is no handler.
+    """
+    found = shelf.get(name)
+    if found is not None:
+        check_handler(name, found)
+    return found
+
+
+def _need_default(spec: "Field[Any]", key: str, art: Artifact) -> None:
+    if spec.default is MISSING and spec.default_factory is MISSING:
+        raise DescriptionError(
+            f"{_who(art)}: handler {art.type} needs the property {key}", artifact=art.label, handler=art.type
+        )
+
+
+def _type_word(annotation: Any) -> str:
+    """``str | None`` and the like, whether or not annotations are kept as text."""
+    if isinstance(annotation, str):
+        word = annotation
+    elif isinstance(annotation, type):
+        word = annotation.__name__
+    else:
+        word = str(annotation)
+    return word.removesuffix(" | None")
+
+
+def _convert(text: str, wanted: str, key: str, art: Artifact) -> Any:
+    if wanted == "str":
+        return text
+    if wanted == "bool":
+        if text in ("true", "TRUE"):
+            return True
+        if text in ("false", "FALSE"):
+            return False
+        raise DescriptionError(
+            f'{_who(art)}: property {key} is {text[:40]!r}, not "true" or "false"',
+            artifact=art.label,
+            handler=art.type,
+        )
+    if wanted == "int":
+        return _number(text, key, art)
+    raise RegistrationError(f"handler {art.type!r}: an option cannot be of type {wanted}")
+
+
+def _number(text: str, key: str, art: Artifact) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as exc:
+        raise DescriptionError(
+            f"{_who(art)}: property {key}: {exc}", artifact=art.label, handler=art.type
+        ) from exc
+
+
+def _size_property(art: Artifact, key: str) -> int | None:
+    text = art.prop(key)
+    return None if text is None else _number(text, key, art)
+
+
+def _who(art: Artifact) -> str:
+    return art.where or art.label
+
+
+def _nearest(key: str, known: dict[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, [*known, *sorted(GENERIC)], n=1)
+    return f"; did you mean {near[0]}?" if near else ""

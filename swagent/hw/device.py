@@ -1,0 +1,54 @@
+"""The device as handlers may touch it: one object, each method backed by a module that is imported when it is used."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from swagent.model import Reader
+
+from .block import BlockTarget, capacity_bytes, in_use, open_image_target
+
+
+class Hardware:
+    """The real device; a ``handlers.api.Hardware``. ``swagent.testing`` has a stand-in.
+
+    Args:
+        tmpdir: the session's own folder; mount points are made below it.
+    """
+
+    def __init__(self, tmpdir: str) -> None:
+        self._tmpdir = tmpdir
+
+    def image_target(self, path: str, *, offset_bytes: int = 0, allow_mounted: bool = False) -> BlockTarget:
+        """Open an existing block device or file for an image; see ``block.open_image_target``."""
+        return open_image_target(path, offset_bytes, allow_mounted=allow_mounted)
+
+    def capacity_bytes(self, path: str) -> int | None:
+        """Size of a block device; None for regular files. Raises DeviceError."""
+        return capacity_bytes(path)
+
+    def in_use(self, path: str) -> str:
+        """Why a block device must not be written to now, "" if nothing holds it. Raises DeviceError."""
+        return in_use(path)
+
+    def mounted(
+        self, device: str, filesystem: str, *, read_only: bool = False
+    ) -> AbstractContextManager[str]:
+        """Mount a device on a fresh folder for the length of a ``with``; see ``mount.Mounted``."""
+        from .mount import Mounted
+
+        return Mounted(device, filesystem, below=self._tmpdir, read_only=read_only)
+
+    def run(
+        self,
+        argv: list[str],
+        *,
+        log: Callable[[str, str], None],
+        stdin: Reader | None = None,
+        env: dict[str, str] | None = None,
+        cwd: str | None = None,
+        deadline_s: float | None = None,
+    ) -> int:
+        """Run a program; returns its exit status, -1 when a signal ended it; see ``process.run``."""
+        from .process import run
+
+        return run(argv, log=log, stdin=stdin, env=env, cwd=cwd, deadline_s=deadline_s)
