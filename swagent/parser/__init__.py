@@ -1,1 +1,15 @@
-"""TODO"""
+"""sw-description, in libconfig or JSON, to ``model.Description``; and the language of settings files."""
+
+from .describe import SIZE_MAX_BYTES, parse, parse_with_warnings, read_libconfig
+from .fields import parse_size
+from .outline import Outline, outline
+
+__all__ = [
+    "SIZE_MAX_BYTES",
+    "Outline",
+    "outline",
+    "parse",
+    "parse_size",
+    "parse_with_warnings",
+    "read_libconfig",
+]

@@ -1,0 +1,166 @@
+"""Finding what holds for one board and selection (swu format §2.5), through ``ref`` links (§2.6)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from swagent.errors import DescriptionError
+from swagent.model import Hardware, Selection
+
+_CHAIN_MAX = 9  # look-ups from a link to what it finally means, as upstream
+_LOOKUPS_MAX = 64  # links on the way to one node, those on the paths of links included
+_PATH_MAX = 20
+_ELEMENTS_MAX = 65536  # entries of one section, links counted
+
+Path = tuple[str, ...]
+
+
+class Document:
+    """A parsed description, seen from one board with one selection.
+
+    Args:
+        tree: the outermost group.
+        root: name of the group that describes the software.
+        hardware: the unit, None when it is not known.
+        selection: software set and mode, None when nothing is selected.
+        lone_groups: whether a section may be one group instead of a list of groups, as in JSON.
+    """
+
+    def __init__(
+        self,
+        tree: dict[str, Any],
+        *,
+        root: str,
+        hardware: Hardware | None,
+        selection: Selection | None,
+        lone_groups: bool,
+    ) -> None:
+        self.tree = tree
+        self.root = root
+        self.lone_groups = lone_groups
+        self.bases = _bases(root, hardware.board if hardware else "", selection)
+        self._lookups = 0
+
+    def find(self, name: str) -> tuple[Any, Path] | None:
+        """The value of an attribute or section, and its path; from the most special place that has it.
+
+        Raises:
+            DescriptionError: a link on the way leads nowhere.
+        """
+        for base in self.bases:
+            found = self.walk((*base, name))
+            if found is not None:
+                return found
+        return None
+
+    def walk(self, path: Path) -> tuple[Any, Path] | None:
+        """What stands at a path, all links followed, and where it really stands; None if nothing does.
+
+        Raises:
+            DescriptionError: a link on the way leads nowhere.
+        """
+        self._lookups = 0
+        return self._walk(path, 0)
+
+    def elements(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The entries of a section, links replaced by the entries they mean; with a place for messages each.
+
+        Raises:
+            DescriptionError: the section is not a list of groups, or a link leads nowhere or in a circle.
+        """
+        found = self.find(name)
+        if found is None:
+            return
+        budget = [_ELEMENTS_MAX]
+        yield from self._expand(name, found[0], found[1], (), budget)
+
+    def _expand(
+        self, label: str, node: Any, path: Path, inside: tuple[Path, ...], budget: list[int]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        if isinstance(node, dict) and self.lone_groups:
+            node = [node]
+        if not isinstance(node, list | tuple):
+            raise DescriptionError(
+                f"sw-description: {label} is not a list of entries",
+                hint="write ( { ... }, { ... } ), in JSON [ { ... }, { ... } ]",
+            )
+        if path in inside or len(inside) >= _CHAIN_MAX:
+            raise DescriptionError(f"sw-description: {label}: the ref links in it lead in a circle")
+        for index, element in enumerate(node):
+            budget[0] -= 1
+            if budget[0] < 0:
+                raise DescriptionError(f"sw-description: {label}: more than {_ELEMENTS_MAX} entries")
+            place = f"{label}[{index}]"
+            if not isinstance(element, dict):
+                raise DescriptionError(f"sw-description: {place} is not a group {{ }} of attributes")
+            if "ref" in element:
+                target = _target(element["ref"], path, place)
+                found = self.walk(target)
+                if found is None:
+                    raise _dangling(element["ref"], target, place)
+                yield from self._expand(".".join(found[1]), *found, (*inside, path), budget)
+            else:
+                yield place, element
+
+    def _walk(self, path: Path, chain: int) -> tuple[Any, Path] | None:
+        node: Any = self.tree
+        here: Path = ()
+        for word in path:
+            if not isinstance(node, dict) or word not in node:
+                return None
+            node = node[word]
+            here = (*here, word)
+            if isinstance(node, dict) and "ref" in node:
+                place = ".".join(here)
+                self._lookups += 1
+                if chain >= _CHAIN_MAX or self._lookups > _LOOKUPS_MAX:
+                    raise DescriptionError(
+                        f"sw-description: {place}: the ref links here lead in a circle or through more than "
+                        f"{_CHAIN_MAX} links"
+                    )
+                target = _target(node["ref"], here, place)
+                found = self._walk(target, chain + 1)
+                if found is None:
+                    raise _dangling(node["ref"], target, place)
+                node, here = found
+        return node, here
+
+
+def _bases(root: str, board: str, selection: Selection | None) -> tuple[Path, ...]:
+    """Where to look, from the most special place to the most general one."""
+    bases: list[Path] = []
+    if selection and selection.software_set and selection.mode:
+        chosen = (selection.software_set, selection.mode)
+        if board:
+            bases.append((root, board, *chosen))
+        bases.append((root, *chosen))
+    if board:
+        bases.append((root, board))
+    bases.append((root,))
+    return tuple(bases)
+
+
+def _target(ref: object, holder: Path, place: str) -> Path:
+    """The path that a link means; relative ones start at the parent of ``holder``."""
+    words = [word for word in ref[1:].split("/") if word] if isinstance(ref, str) else []
+    if not isinstance(ref, str) or not ref.startswith("#") or len(ref) < 3 or not words:
+        raise DescriptionError(
+            f"sw-description: {place}: {str(ref)[:80]!r} is not a link",
+            hint='write ref = "#./name" or "#../name"',
+        )
+    path = list(holder[:-1]) if words[0] in (".", "..") else []
+    for word in words:
+        if word == "..":
+            if not path:
+                raise DescriptionError(f"sw-description: {place}: {ref[:80]!r} leads out of the document")
+            path.pop()
+        elif word != ".":
+            path.append(word)
+    if len(path) > _PATH_MAX:
+        raise DescriptionError(f"sw-description: {place}: {ref[:80]!r} is more than {_PATH_MAX} levels long")
+    return tuple(path)
+
+
+def _dangling(ref: object, target: Path, place: str) -> DescriptionError:
+    return DescriptionError(
+        f"sw-description: {place}: ref = {str(ref)[:80]!r} leads to {'.'.join(target)!r}, which is not there"
+    )
