@@ -1,0 +1,220 @@
+"""A context to run handlers in, without an update around them."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from swagent.errors import ArchiveError, DescriptionError, DeviceError, PreflightRefused
+from swagent.handlers import api, registry
+from swagent.handlers.options import load, read_options
+from swagent.hw import FileSync
+from swagent.model import Artifact, Kind, Phase, Reader, Sink
+
+from .data import FakeData
+
+
+class FakeEnv:
+    """A boot environment in memory; ``staged`` is what would be committed."""
+
+    def __init__(self, stored: dict[str, str] | None = None) -> None:
+        self.stored = dict(stored or {})
+        self.staged: dict[str, str] = {}
+
+    def get(self, name: str) -> str | None:
+        """The stored value, None if absent."""
+        return self.stored.get(name)
+
+    def stage(self, name: str, value: str, *, override: bool = True) -> None:
+        """Set at commit; "" removes."""
+        if override or name not in self.staged:
+            self.staged[name] = value
+
+
+class FakeTarget:
+    """An image target that is a plain file; ``state`` is open, closed or abandoned."""
+
+    def __init__(self, path: str, offset_bytes: int, limit_bytes: int | None) -> None:
+        self.path = path
+        self.state = "open"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as exc:
+            raise DeviceError(f"cannot open {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+        self.sink = Sink(fd, offset_bytes=offset_bytes, limit_bytes=limit_bytes)
+
+    def close(self) -> None:
+        """As after a success."""
+        self._end("closed")
+
+    def abandon(self) -> None:
+        """As after a failure; nothing after ``close``."""
+        self._end("abandoned")
+
+    def _end(self, state: str) -> None:
+        if self.state == "open":
+            self.state = state
+            os.close(self.sink.fd)
+
+
+class FakeHardware:
+    """A device made of plain files.
+
+    Attributes:
+        capacities: path to size in bytes: files that pretend to be block devices of that size.
+        busy: path to the reason why it must not be written.
+        volumes: block device to the folder that appears when it is mounted.
+        targets: every image target opened, in order.
+        program: what ``run`` does, given argv and stdin; returns the exit status.
+        ran: every argv given to ``run``.
+    """
+
+    def __init__(
+        self,
+        *,
+        capacities: dict[str, int] | None = None,
+        busy: dict[str, str] | None = None,
+        volumes: dict[str, str] | None = None,
+        program: Callable[[list[str], Reader | None], int] | None = None,
+    ) -> None:
+        self.capacities = capacities or {}
+        self.busy = busy or {}
+        self.volumes = volumes or {}
+        self.targets: list[FakeTarget] = []
+        self.program = program
+        self.ran: list[list[str]] = []
+
+    def image_target(self, path: str, *, offset_bytes: int = 0, allow_mounted: bool = False) -> FakeTarget:
+        """Open a file that exists."""
+        if path in self.busy and not allow_mounted:
+            raise PreflightRefused(self.busy[path])
+        capacity = self.capacities.get(path)
+        target = FakeTarget(path, offset_bytes, None if capacity is None else capacity - offset_bytes)
+        self.targets.append(target)
+        return target
+
+    def capacity_bytes(self, path: str) -> int | None:
+        """What ``capacities`` says."""
+        if not os.path.exists(path):
+            raise DeviceError(f"cannot find {path}: No such file or directory", path=path, errno=2)
+        return self.capacities.get(path)
+
+    def in_use(self, path: str) -> str:
+        """What ``busy`` says."""
+        return self.busy.get(path, "")
+
+    def mounted(
+        self, device: str, filesystem: str, *, read_only: bool = False
+    ) -> AbstractContextManager[str]:
+        """The folder that stands for the device."""
+        return self._mounted(device, filesystem)
+
+    @contextmanager
+    def _mounted(self, device: str, filesystem: str) -> Iterator[str]:
+        if device not in self.volumes:
+            raise DeviceError(f"cannot mount {device} as {filesystem}: no such device", path=device, errno=2)
+        yield self.volumes[device]
+
+    def run(
+        self,
+        argv: list[str],
+        *,
+        log: Callable[[str, str], None],
+        stdin: Reader | None = None,
+        env: dict[str, str] | None = None,
+        cwd: str | None = None,
+        deadline_s: float | None = None,
+    ) -> int:
+        """Note the command; the outcome is up to ``program``, 0 without one."""
+        self.ran.append(argv)
+        return self.program(argv, stdin) if self.program is not None else 0
+
+
+@dataclass
+class FakeContext:
+    """What a handler may use, with everything noted.
+
+    Attributes:
+        tmpdir: an existing folder.
+        hw: a stand-in, or the real ``swagent.hw.Hardware``.
+        scripts: file name to content of script members.
+        logged: ``(level, message)`` of every line.
+        progressed_bytes: sum of what was reported.
+        before_checkpoint: called at each checkpoint; may raise Cancelled.
+    """
+
+    tmpdir: str
+    hw: Any = field(default_factory=FakeHardware)
+    env: Any = field(default_factory=FakeEnv)
+    sync: Any = field(default_factory=FileSync)
+    dry_run: bool = False
+    scripts: dict[str, bytes] = field(default_factory=dict)
+    logged: list[tuple[str, str]] = field(default_factory=list)
+    progressed_bytes: int = 0
+    before_checkpoint: Callable[[], None] | None = None
+
+    def progress(self, n_bytes: int) -> None:
+        """Add up."""
+        self.progressed_bytes += n_bytes
+
+    def checkpoint(self) -> None:
+        """Cancel if the test wants that."""
+        if self.before_checkpoint is not None:
+            self.before_checkpoint()
+
+    def log(self, level: str, message: str) -> None:
+        """Note a line."""
+        self.logged.append((level, message))
+
+    def script_path(self, art: Artifact) -> str:
+        """Write the script's member below ``tmpdir``, mode 0600."""
+        if art.filename not in self.scripts:
+            raise ArchiveError(f"the member {art.filename} is missing", artifact=art.filename)
+        folder = os.path.join(self.tmpdir, "scripts")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        path = os.path.join(folder, art.filename)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as script:
+            script.write(self.scripts[art.filename])
+        return path
+
+    def chain(self, art: Artifact, source: Reader, size_bytes: int | None) -> None:
+        """Install with the built-in handler that ``art.type`` names."""
+        install(art, FakeData(source, size_bytes=size_bytes), self)
+
+
+def _handler_for(art: Artifact) -> api.Handler:
+    cls = load(registry(), art.type)
+    if cls is None:
+        raise DescriptionError(f"there is no handler {art.type}", handler=art.type)
+    if not art.kind & cls.card.kinds:
+        raise DescriptionError(f"handler {art.type} does not serve {art.kind}", handler=art.type)
+    return cls
+
+
+def _prepare(art: Artifact, ctx: FakeContext) -> tuple[Any, Any]:
+    cls = _handler_for(art)
+    opt, warnings = read_options(cls.Options, art)
+    for warning in warnings:
+        ctx.log("warn", warning)
+    one = cls()
+    if hasattr(one, "preflight"):
+        one.preflight(art, opt, ctx)
+    return one, opt
+
+
+def install(art: Artifact, data: FakeData, ctx: FakeContext) -> None:
+    """Do with an image, file or partition what an update would: options, preflight, verb."""
+    one, opt = _prepare(art, ctx)
+    if art.kind is Kind.PARTITION:
+        one.apply(art, opt, ctx)
+    else:
+        one.install(art, opt, data, ctx)
+
+
+def run_script(art: Artifact, phases: list[Phase], ctx: FakeContext) -> None:
+    """Do with a script what an update would, in these phases."""
+    one, opt = _prepare(art, ctx)
+    for phase in phases:
+        one.run(art, opt, phase, ctx)
