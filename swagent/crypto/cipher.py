@@ -1,0 +1,182 @@
+"""AES-CBC with PKCS#7 padding, block by block, and SWUpdate's key file (swu format §5.4).
+
+CBC vouches for nothing: the SHA-256 of the encrypted bytes does. Padding errors are told only at the very end.
+"""
+
+from dataclasses import dataclass, field
+
+from swagent.errors import DecryptError, DescriptionError, SettingsError
+
+from . import keys
+
+BLOCK_BYTES = 16
+OVERHEAD_BYTES = 32  # how much larger than the input an output buffer must be
+KEY_SIZES_BYTES = (16, 24, 32)
+
+_CIPHERS = {"aes-cbc": None, "aes-cbc-128": 16, "aes-cbc-192": 24, "aes-cbc-256": 32}
+
+
+@dataclass(frozen=True)
+class AesKey:
+    """Key of 16, 24 or 32 bytes and initialization vector of 16; neither is shown."""
+
+    key: bytes = field(repr=False)
+    iv: bytes = field(repr=False)
+
+
+def cipher_key_size(name: str) -> int | None:
+    """Length of the key in bytes that a cipher's name demands, None for any.
+
+    Raises:
+        DescriptionError: a cipher that we do not have.
+    """
+    if name in _CIPHERS:
+        return _CIPHERS[name]
+    if name.startswith("aes-ctr"):
+        raise DescriptionError(
+            f"cipher {name} is not supported",
+            hint="SWUpdate itself uses CBC under this name; encrypt with AES-CBC and say aes-cbc",
+        )
+    raise DescriptionError(f"unknown cipher {name!r}", hint=f"known are {', '.join(_CIPHERS)}")
+
+
+def check_key(name: str, key: bytes, iv: bytes) -> None:
+    """Refuse a key or vector that does not go with the cipher.
+
+    Raises:
+        DescriptionError: a cipher that we do not have.
+        DecryptError: a wrong length.
+    """
+    size_bytes = cipher_key_size(name)
+    if size_bytes is not None and len(key) != size_bytes:
+        raise DecryptError(
+            f"{name} needs a key of {size_bytes * 8} bits, this one has {len(key) * 8}",
+            hint="name the right key, or say aes-cbc, which goes by the key",
+        )
+    if len(key) not in KEY_SIZES_BYTES:
+        raise DecryptError(f"an AES key has 128, 192 or 256 bits, this one has {len(key) * 8}")
+    if len(iv) != BLOCK_BYTES:
+        raise DecryptError(f"an initialization vector has {BLOCK_BYTES} bytes, this one has {len(iv)}")
+
+
+def read_key_file(key_file: str) -> AesKey:
+    """SWUpdate's key file: hexadecimal key, hexadecimal initialization vector, in words.
+
+    Words behind them are ignored, as SWUpdate does: old releases wrote a salt there.
+
+    Raises:
+        SettingsError: unreadable or malformed; never shows what it read.
+    """
+    path = keys.path_of(key_file)
+    words = keys.read_file(key_file).split()
+    hint = "a key file holds KEY IV: 32, 48 or 64 hexadecimal digits, and 32"
+    if words and words[0].startswith(b"pkcs11:"):
+        raise SettingsError(f"key file {path} names a PKCS#11 token, which is not supported", hint=hint)
+    if len(words) < 2:
+        raise SettingsError(f"key file {path} has {len(words)} words instead of two", hint=hint)
+    key = _unhex(words[0], f"the key in {path}", hint)
+    iv = _unhex(words[1], f"the initialization vector in {path}", hint)
+    if len(key) not in KEY_SIZES_BYTES:
+        raise SettingsError(f"the key in {path} has {len(words[0])} digits", hint=hint)
+    if len(iv) != BLOCK_BYTES:
+        raise SettingsError(f"the initialization vector in {path} has {len(words[1])} digits", hint=hint)
+    return AesKey(key, iv)
+
+
+def _unhex(word: bytes, what: str, hint: str) -> bytes:
+    from binascii import Error, unhexlify
+
+    try:
+        return unhexlify(word)
+    except Error:
+        # without its cause, so that no trace of the key reaches a log
+        raise SettingsError(f"{what} is not hexadecimal", hint=hint) from None
+
+
+class CbcDecryptor:
+    """Decrypts a stream; the last block is held back until ``finalize``, which takes the padding off.
+
+    Args:
+        key: 16, 24 or 32 bytes.
+        iv: 16 bytes.
+
+    Raises:
+        DecryptError: a wrong length.
+    """
+
+    def __init__(self, key: bytes, iv: bytes) -> None:
+        check_key("aes-cbc", key, iv)
+        from cryptography.hazmat.primitives.ciphers import Cipher
+        from cryptography.hazmat.primitives.ciphers.algorithms import AES
+        from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+        self._context = Cipher(AES(key), CBC(iv)).decryptor()
+        self._held = b""
+
+    def update_into(self, source: memoryview, target: memoryview) -> int:
+        """Decrypt ``source``, of any length, to the front of ``target``.
+
+        Args:
+            source: encrypted bytes.
+            target: another buffer, at least ``OVERHEAD_BYTES`` larger; what lies behind the result is overwritten.
+
+        Returns:
+            Number of plain bytes in ``target``; may be 0.
+        """
+        held = len(self._held)
+        target[:held] = self._held
+        end = held + self._context.update_into(source, target[held:])
+        if end < BLOCK_BYTES:
+            return 0
+        self._held = bytes(target[end - BLOCK_BYTES : end])
+        return end - BLOCK_BYTES
+
+    def finalize(self) -> bytes:
+        """The last plain bytes, 0 to 15 of them.
+
+        Raises:
+            DecryptError: the input was empty or no multiple of 16 bytes, or the padding is wrong.
+        """
+        try:
+            self._context.finalize()
+        except ValueError as exc:
+            raise DecryptError(
+                "the encrypted data is no multiple of 16 bytes", hint="it was cut short, or is not encrypted"
+            ) from exc
+        if not self._held:
+            raise DecryptError("the encrypted data is empty", hint="even nothing encrypts to 16 bytes")
+        padding = self._held[-1]
+        if not 1 <= padding <= BLOCK_BYTES or self._held[-padding:] != bytes([padding]) * padding:
+            raise DecryptError("the padding of the decrypted data is wrong", hint="wrong key or vector?")
+        return self._held[:-padding]
+
+
+class CbcEncryptor:
+    """Encrypts a stream; ``finalize`` adds the padding.
+
+    Args:
+        key: 16, 24 or 32 bytes.
+        iv: 16 bytes; to be random and new for every artifact.
+
+    Raises:
+        DecryptError: a wrong length.
+    """
+
+    def __init__(self, key: bytes, iv: bytes) -> None:
+        check_key("aes-cbc", key, iv)
+        from cryptography.hazmat.primitives.ciphers import Cipher
+        from cryptography.hazmat.primitives.ciphers.algorithms import AES
+        from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+        self._context = Cipher(AES(key), CBC(iv)).encryptor()
+        self._size_bytes = 0
+
+    def update_into(self, source: memoryview, target: memoryview) -> int:
+        """Encrypt ``source`` to the front of ``target``, which is at least ``OVERHEAD_BYTES`` larger."""
+        self._size_bytes += len(source)
+        return self._context.update_into(source, target)
+
+    def finalize(self) -> bytes:
+        """The last 16 encrypted bytes."""
+        padding = BLOCK_BYTES - self._size_bytes % BLOCK_BYTES
+        return self._context.update(bytes([padding]) * padding) + self._context.finalize()
