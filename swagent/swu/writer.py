@@ -16,8 +16,9 @@ TRAILER = "TRAILER!!!"
 Format = Literal["crc", "newc"]
 FORMATS: tuple[Format, ...] = ("crc", "newc")
 
-_MAGIC = {"crc": b"070702", "newc": b"070701"}
-_MODE = 0o100644
+CRC_MAGIC = b"070702"
+_MAGIC = {"crc": CRC_MAGIC, "newc": b"070701"}
+MODE = 0o100644
 _CHECKSUM_OFFSET = 102
 
 
@@ -39,6 +40,17 @@ def check_member_name(name: str) -> None:
         raise ArchiveError(
             f"a member's name has {length_bytes} bytes, at most {NAME_BYTES_MAX} fit: {name!r}", artifact=name
         )
+
+
+def header(
+    magic: bytes, name: str, *, inode: int, mode: int, mtime_s: int, size_bytes: int, check_sum: int
+) -> bytes:
+    """A member's header with its name, padded to 4."""
+    raw = name.encode() + b"\0"
+    # ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
+    fields = (inode, mode, 0, 0, 1, mtime_s, size_bytes, 0, 0, 0, 0, len(raw), check_sum & 0xFFFFFFFF)
+    whole = magic + b"".join(b"%08X" % field for field in fields) + raw
+    return whole + bytes(-len(whole) % 4)
 
 
 class ArchiveWriter:
@@ -84,8 +96,9 @@ class ArchiveWriter:
 
         Args:
             name: how the member is called.
-            source: path, or descriptor that is read from where it stands and left open.
-            size_bytes: how many bytes it has; it is an error when it turns out to have more or fewer.
+            source: path of a file of ``size_bytes``, or descriptor from which that many are read, from where it
+                stands; it is left open.
+            size_bytes: how many bytes the member has.
 
         Returns:
             SHA-256 of what was written, 32 bytes.
@@ -102,7 +115,7 @@ class ArchiveWriter:
                 hint="compress it, or split it into several members",
             )
         if isinstance(source, int):
-            return self._copy(name, source, size_bytes)
+            return self._copy(name, source, size_bytes, whole=False)
         try:
             fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as exc:
@@ -110,7 +123,7 @@ class ArchiveWriter:
                 f"cannot read {source}: {exc.strerror}", path=source, errno=exc.errno, artifact=name
             ) from exc
         try:
-            return self._copy(name, fd, size_bytes)
+            return self._copy(name, fd, size_bytes, whole=True)
         finally:
             os.close(fd)
 
@@ -127,7 +140,7 @@ class ArchiveWriter:
         except OSError as exc:
             raise self._write_error(exc) from exc
 
-    def _copy(self, name: str, fd: int, size_bytes: int) -> bytes:
+    def _copy(self, name: str, fd: int, size_bytes: int, *, whole: bool) -> bytes:
         from hashlib import sha256
 
         from swagent.stream import byte_sum
@@ -139,27 +152,20 @@ class ArchiveWriter:
         self._begin(name, size_bytes, 0)
         digest = sha256()
         check_sum = 0
-        total = 0
-        while True:
-            try:
-                n = os.readv(fd, [buffer])
-            except OSError as exc:
-                raise DeviceError(
-                    f"cannot read {name}: {exc.strerror}", path=name, errno=exc.errno, artifact=name
-                ) from exc
+        left_bytes = size_bytes
+        while left_bytes:
+            n = _read(fd, buffer[: min(left_bytes, BLOCK_BYTES)], name)
             if n == 0:
                 break
-            total += n
-            if total > size_bytes:
-                break
+            left_bytes -= n
             block = buffer[:n]
             digest.update(block)
             if self._sums:
                 check_sum += byte_sum(block)
             self._write(block)
-        if total != size_bytes:
+        if left_bytes or (whole and _read(fd, buffer[:1], name)):
             raise SizeError(
-                f"{name} is {'longer' if total > size_bytes else 'shorter'} than its {size_bytes} bytes",
+                f"{name} is {'shorter' if left_bytes else 'longer'} than its {size_bytes} bytes",
                 artifact=name,
                 hint="it changed while it was read; build again when nobody writes it",
             )
@@ -177,7 +183,7 @@ class ArchiveWriter:
         self._header(
             name,
             inode=self._inode,
-            mode=_MODE,
+            mode=MODE,
             mtime_s=self._mtime_s,
             size_bytes=size_bytes,
             check_sum=check_sum,
@@ -186,11 +192,17 @@ class ArchiveWriter:
     def _header(
         self, name: str, *, inode: int, mode: int, mtime_s: int, size_bytes: int, check_sum: int
     ) -> None:
-        raw = name.encode() + b"\0"
-        # ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
-        fields = (inode, mode, 0, 0, 1, mtime_s, size_bytes, 0, 0, 0, 0, len(raw), check_sum & 0xFFFFFFFF)
-        self._write(self._magic + b"".join(b"%08X" % field for field in fields) + raw)
-        self._pad(4)
+        self._write(
+            header(
+                self._magic,
+                name,
+                inode=inode,
+                mode=mode,
+                mtime_s=mtime_s,
+                size_bytes=size_bytes,
+                check_sum=check_sum,
+            )
+        )
 
     def _pad(self, boundary: int) -> None:
         if gap := -self._position % boundary:
@@ -214,3 +226,12 @@ class ArchiveWriter:
     def _write_error(self, exc: OSError) -> DeviceError:
         name = str(getattr(self._file, "name", "the archive"))
         return DeviceError(f"cannot write {name}: {exc.strerror}", path=name, errno=exc.errno)
+
+
+def _read(fd: int, buffer: memoryview, name: str) -> int:
+    try:
+        return os.readv(fd, [buffer])
+    except OSError as exc:
+        raise DeviceError(
+            f"cannot read {name}: {exc.strerror}", path=name, errno=exc.errno, artifact=name
+        ) from exc

@@ -1,0 +1,127 @@
+"""Which members a description asks for, and how each is stored; for all boards, sets and modes at once."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from swagent.errors import DescriptionError
+from swagent.model import Compression
+
+DEPTH_MAX = 64
+
+_HEX = re.compile(r"[0-9A-Fa-f]+\Z")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A group with a ``filename``, and what it says of the member.
+
+    Attributes:
+        group: the group itself, part of the tree.
+        where: how messages call it.
+        cipher: "" for plain, ``aes-cbc`` or ``aes-cbc-128`` and so on.
+        aes_key: the entry's own key, None for that of the key file.
+        ivt: initialisation vector, None when the entry names none.
+        sha256: of the member as stored, None when the entry has none, or none yet.
+    """
+
+    group: dict[str, Any]
+    where: str
+    filename: str
+    compression: Compression
+    cipher: str
+    aes_key: bytes | None
+    ivt: bytes | None
+    sha256: bytes | None
+
+
+def entries(tree: dict[str, Any]) -> Iterator[Entry]:
+    """All entries with a member, in the order of the text, those behind ``ref`` included.
+
+    Raises:
+        DescriptionError: an attribute that says how the member is stored makes no sense.
+    """
+    for path, group in _groups(tree, ()):
+        if "filename" in group:
+            yield _entry(group, ".".join(path))
+
+
+def _groups(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    if len(path) > DEPTH_MAX:
+        raise DescriptionError(f"the description is nested more than {DEPTH_MAX} deep")
+    if isinstance(node, dict):
+        yield path, node
+        for name, value in node.items():
+            # properties are the handler's own: a "filename" in there is no member
+            if name != "properties":
+                yield from _groups(value, (*path, str(name)))
+    elif isinstance(node, (list, tuple)):
+        for index, item in enumerate(node):
+            yield from _groups(item, (*path, str(index)))
+
+
+def _entry(group: dict[str, Any], where: str) -> Entry:
+    filename = group["filename"]
+    if not isinstance(filename, str) or not filename:
+        raise DescriptionError(f"{where}: filename is {filename!r}, not a name")
+    where = f"{where} ({filename})"
+    return Entry(
+        group=group,
+        where=where,
+        filename=filename,
+        compression=_compression(group.get("compressed"), where, filename),
+        cipher=_cipher(group.get("encrypted"), where, filename),
+        aes_key=_hex(group, "aes-key", (16, 24, 32), where, filename),
+        ivt=_hex(group, "ivt", (16,), where, filename),
+        sha256=_sha256(group.get("sha256")),
+    )
+
+
+def _compression(value: Any, where: str, filename: str) -> Compression:
+    if value is None or value is False:
+        return Compression.NONE
+    if value is True:
+        return Compression.ZLIB
+    try:
+        found = Compression(value)
+    except ValueError:
+        found = Compression.NONE
+    if found is Compression.NONE:
+        raise DescriptionError(
+            f"{where}: compressed = {value!r} is none of zlib, xz, zstd", artifact=filename
+        )
+    return found
+
+
+def _cipher(value: Any, where: str, filename: str) -> str:
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return "aes-cbc"
+    if value in ("aes-cbc", "aes-cbc-128", "aes-cbc-192", "aes-cbc-256"):
+        return str(value)
+    raise DescriptionError(
+        f"{where}: encrypted = {value!r} is not supported",
+        artifact=filename,
+        hint='write encrypted = "aes-cbc"',
+    )
+
+
+def _hex(
+    group: dict[str, Any], name: str, lengths_bytes: tuple[int, ...], where: str, filename: str
+) -> bytes | None:
+    value = group.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and _HEX.match(value) and len(value) in [2 * n for n in lengths_bytes]:
+        return bytes.fromhex(value)
+    digits = " or ".join(str(2 * n) for n in lengths_bytes)
+    raise DescriptionError(f"{where}: {name} is not {digits} hex digits", artifact=filename)
+
+
+def _sha256(value: Any) -> bytes | None:
+    """What is no digest yet (``@file``, ``$swupdate_get_sha256(file)``) is a place for one."""
+    if isinstance(value, str) and len(value) == 64 and _HEX.match(value):
+        return bytes.fromhex(value)
+    return None

@@ -1,0 +1,237 @@
+"""Building an image from a description and the files it names."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from swagent.errors import DescriptionError, DeviceError, HashError, UsageError
+from swagent.model import Compression
+
+from .encrypt import encrypt_description
+from .entries import Entry, entries
+from .notation import dump, is_json
+from .opened import DESCRIPTION, SIGNATURE
+from .selfcheck import check
+from .sign import SigningSpec, make_signature
+from .staging import Sources, Staged, Staging
+from .template import expand, fill_digests
+from .writer import ArchiveWriter, Format
+
+if TYPE_CHECKING:
+    from swagent.crypto.cipher import AesKey
+
+TEMPLATE_BYTES_MAX = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished image.
+
+    Attributes:
+        path: where it is.
+        size_bytes: of the whole.
+        description: sw-description as it stands in the image, before encryption.
+        members: in their order, the description and its signature apart.
+        signed: whether there is a signature.
+        encrypted_description: whether sw-description is.
+        warnings: what is worth telling about the description although it is no error.
+    """
+
+    path: str
+    size_bytes: int
+    description: bytes
+    members: tuple[Staged, ...]
+    signed: bool
+    encrypted_description: bool
+    warnings: tuple[str, ...]
+
+
+def make(
+    description_path: str,
+    *,
+    output: str,
+    search: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+    signing: SigningSpec | None = None,
+    encryption: "AesKey | None" = None,
+    encrypted_description: bool = False,
+    archive_format: Format = "crc",
+    mtime_s: int = 0,
+) -> Made:
+    """Build an image. The same input gives the same bytes, but for signature schemes that need randomness.
+
+    Every entry with a ``filename`` gets its ``sha256``, in all boards, sets and modes; ``compressed`` and ``encrypted``
+    are done here unless the file is compressed already; ``size`` is put right where the description has one. Comments
+    and layout of the template are not kept.
+
+    Args:
+        description_path: the template, libconfig or JSON.
+        output: the image; it is replaced whole or stays as it was.
+        search: folders of the members, the first one first; the description's own folder comes last.
+        variables: for ``@@NAME@@``.
+        signing: how to sign; None leaves the image unsigned.
+        encryption: key for entries that are ``encrypted``, and for the description.
+        encrypted_description: encrypt sw-description too.
+        archive_format: ``crc`` or ``newc``.
+        mtime_s: time of all members, seconds since 1970.
+
+    Raises:
+        DescriptionError: the description makes no sense, or a file is missing.
+        ArchiveError: a member cannot be called so, or is compressed and damaged.
+        SizeError: a member is too large for the format.
+        HashError: a file changed while the image was built.
+        SettingsError: a key is missing or cannot be used.
+        DeviceError: a file cannot be read or written.
+    """
+    if encrypted_description and encryption is None:
+        raise UsageError("encrypting sw-description needs a key", hint="name the AES key file with -K")
+    folder = os.path.dirname(description_path) or "."
+    sources = Sources([*search, folder])
+    text = expand(_read(description_path), variables or {}, sources.size_bytes, where=description_path)
+    json = is_json(text)
+    tree = _parse(text, json=json, where=description_path)
+    uses = _by_name(tree)
+    if not encrypted_description:
+        _refuse_bare_keys(uses)
+    staging = Staging(sources, os.path.dirname(output) or ".", encryption.key if encryption else None)
+    try:
+        members = tuple(staging.stage(group) for group in uses.values())
+        for member in members:
+            _fill(member, uses[member.name])
+        digests = {member.name: member.sha256.hex() for member in members}
+        tree = _fill_functions(tree, digests, sources)
+        description = dump(tree, json=json)
+        warnings = check(description, digests)
+        signature = make_signature(description, signing) if signing is not None else None
+        stored = description
+        if encrypted_description and encryption is not None:
+            stored = encrypt_description(description, encryption)
+        size_bytes = _write(output, stored, signature, members, staging, archive_format, mtime_s)
+    finally:
+        staging.close()
+    return Made(
+        path=output,
+        size_bytes=size_bytes,
+        description=description,
+        members=members,
+        signed=signing is not None,
+        encrypted_description=encrypted_description,
+        warnings=warnings,
+    )
+
+
+def _read(path: str) -> str:
+    from swagent.parser.text import decode
+
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(TEMPLATE_BYTES_MAX + 1)
+    except OSError as exc:
+        raise DeviceError(f"cannot read {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+    if len(raw) > TEMPLATE_BYTES_MAX:
+        raise DescriptionError(f"{path} is longer than {TEMPLATE_BYTES_MAX} bytes")
+    return decode(raw, where=path)
+
+
+def _parse(text: str, *, json: bool, where: str) -> dict[str, Any]:
+    if json:
+        from swagent.parser.jsonlang import read
+    else:
+        from swagent.parser.libconfig import read
+    return read(text.encode(), where=where)
+
+
+def _by_name(tree: dict[str, Any]) -> dict[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for entry in entries(tree):
+        if entry.filename in (DESCRIPTION, SIGNATURE):
+            raise DescriptionError(
+                f"{entry.where}: a member of this name is made here", artifact=entry.filename
+            )
+        found.setdefault(entry.filename, []).append(entry)
+    return found
+
+
+def _refuse_bare_keys(uses: dict[str, list[Entry]]) -> None:
+    for group in uses.values():
+        for entry in group:
+            if entry.aes_key is not None:
+                raise DescriptionError(
+                    f"{entry.where}: aes-key would stand readable in the image",
+                    artifact=entry.filename,
+                    hint="encrypt the description too (--encrypt-description), or use the key file's key",
+                )
+
+
+def _fill(member: Staged, uses: list[Entry]) -> None:
+    """Write into the entries what is known of the member now."""
+    for entry in uses:
+        group = entry.group
+        group["sha256"] = member.sha256.hex()
+        if "size" in group:
+            group["size"] = member.stored_bytes
+        if entry.compression is not Compression.NONE:
+            _set_property(entry, "decompressed-size", member.plain_bytes)
+        if member.ivt is not None:
+            group["ivt"] = member.ivt.hex()
+            _set_property(entry, "decrypted-size", member.packed_bytes)
+
+
+def _set_property(entry: Entry, name: str, size_bytes: int) -> None:
+    properties = entry.group.setdefault("properties", {})
+    if not isinstance(properties, dict):
+        raise DescriptionError(f"{entry.where}: properties is not a group", artifact=entry.filename)
+    properties[name] = str(size_bytes)
+
+
+def _fill_functions(node: Any, digests: Mapping[str, str], sources: Sources) -> Any:
+    """The tree with ``$swupdate_get_sha256(file)`` filled in: of the member as stored, else of the file."""
+
+    def sha256_of(name: str) -> str:
+        if name in digests:
+            return digests[name]
+        from hashlib import file_digest
+
+        path = sources.find(name)
+        try:
+            with open(path, "rb") as file:
+                return file_digest(file, "sha256").hexdigest()
+        except OSError as exc:
+            raise DeviceError(f"cannot read {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: filled(item) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(filled(item) for item in value)
+        return fill_digests(value, sha256_of) if isinstance(value, str) else value
+
+    return filled(node)
+
+
+def _write(
+    output: str,
+    description: bytes,
+    signature: bytes | None,
+    members: Sequence[Staged],
+    staging: Staging,
+    archive_format: Format,
+    mtime_s: int,
+) -> int:
+    from swagent.store.atomic import open_replacement
+
+    with open_replacement(output) as file:
+        writer = ArchiveWriter(file, archive_format, mtime_s=mtime_s)
+        writer.add_bytes(DESCRIPTION, description)
+        if signature is not None:
+            writer.add_bytes(SIGNATURE, signature)
+        for member in members:
+            if staging.write(member, writer) != member.sha256:
+                raise HashError(
+                    f"{member.path} changed while the image was built",
+                    artifact=member.name,
+                    hint="build again when nobody writes it",
+                )
+        writer.finish()
+        return file.tell()

@@ -1,0 +1,296 @@
+"""Members on their way into an archive: found, compressed and encrypted as their entries say, and hashed."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, cast
+
+from swagent.errors import DescriptionError, DeviceError, SettingsError
+from swagent.model import Compression
+
+from .compress import MAGIC_BYTES, Compressor, is_compressed
+from .encrypt import Encryptor, synthetic_ivt
+from .entries import Entry
+from .writer import BLOCK_BYTES, ArchiveWriter, check_member_name
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A member, ready to be written.
+
+    Attributes:
+        name: in the archive.
+        path: the source file.
+        compression: how its stored form is compressed, whoever did it.
+        plain_bytes: length of what a handler will get.
+        packed_bytes: after compression, before encryption.
+        stored_bytes: in the archive.
+        sha256: of the stored bytes, 32 bytes.
+        ivt: initialisation vector of an encrypted member, else None.
+        offset: where the stored bytes begin in the scratch file; None when they are the source file's.
+    """
+
+    name: str
+    path: str
+    compression: Compression
+    plain_bytes: int
+    packed_bytes: int
+    stored_bytes: int
+    sha256: bytes
+    ivt: bytes | None
+    offset: int | None
+
+
+class Sources:
+    """Finds the files of a description.
+
+    Args:
+        folders: where to look, the first one first.
+    """
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self._folders = tuple(dict.fromkeys(folders))
+
+    def find(self, name: str) -> str:
+        """Path of the file with this name.
+
+        Raises:
+            DescriptionError: it is in none of the folders, or no regular file.
+        """
+        check_member_name(name)
+        for folder in self._folders:
+            path = os.path.join(folder, name)
+            try:
+                mode = os.stat(path).st_mode
+            except FileNotFoundError:
+                continue
+            except OSError as exc:
+                raise DeviceError(
+                    f"cannot look at {path}: {exc.strerror}", path=path, errno=exc.errno, artifact=name
+                ) from exc
+            if not stat.S_ISREG(mode):
+                raise DescriptionError(f"{path} is no regular file", artifact=name)
+            return path
+        raise DescriptionError(
+            f"{name} is in none of the folders {', '.join(self._folders)}",
+            artifact=name,
+            hint="name its folder with -a DIR",
+        )
+
+    def size_bytes(self, name: str) -> int:
+        """Size of the file with this name."""
+        path = self.find(name)
+        try:
+            return os.stat(path).st_size
+        except OSError as exc:
+            raise DeviceError(f"cannot look at {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+
+
+class Staging:
+    """Prepares members. What has to be rewritten goes to nameless scratch files, which no accident leaves behind.
+
+    Args:
+        sources: finds them.
+        folder: where scratch files go; there must be room for all members that are compressed or encrypted here.
+        aes_key: key of the key file, None without.
+    """
+
+    def __init__(self, sources: Sources, folder: str, aes_key: bytes | None) -> None:
+        self._sources = sources
+        self._folder = folder
+        self._aes_key = aes_key
+        self._scratch: BinaryIO | None = None
+
+    def close(self) -> None:
+        """Drop the scratch file."""
+        if self._scratch is not None:
+            self._scratch.close()
+
+    def stage(self, uses: Sequence[Entry]) -> Staged:
+        """Prepare one member.
+
+        Args:
+            uses: all entries with its name, at least one.
+
+        Raises:
+            DescriptionError: there is no such file, or the entries disagree about how it is stored.
+            SettingsError: it is to be encrypted, and there is no key.
+            ArchiveError: it claims to be compressed and is damaged.
+            DeviceError: a file cannot be read, or the scratch file not be written.
+        """
+        name = uses[0].filename
+        path = self._sources.find(name)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as exc:
+            raise DeviceError(
+                f"cannot read {path}: {exc.strerror}", path=path, errno=exc.errno, artifact=name
+            ) from exc
+        try:
+            return self._stage(uses, path, fd)
+        except OSError as exc:
+            raise DeviceError(
+                f"cannot prepare {name}: {exc.strerror}", path=path, errno=exc.errno, artifact=name
+            ) from exc
+        finally:
+            os.close(fd)
+
+    def write(self, staged: Staged, writer: ArchiveWriter) -> bytes:
+        """Put a member into the archive; returns the SHA-256 of what was written."""
+        if staged.offset is None:
+            return writer.add_file(staged.name, staged.path, staged.stored_bytes)
+        scratch = self._scratch_file()
+        os.lseek(scratch.fileno(), staged.offset, os.SEEK_SET)
+        return writer.add_file(staged.name, scratch.fileno(), staged.stored_bytes)
+
+    def _stage(self, uses: Sequence[Entry], path: str, fd: int) -> Staged:
+        first = uses[0]
+        name = first.filename
+        size_bytes = os.fstat(fd).st_size
+        head = os.pread(fd, MAGIC_BYTES, 0)
+        steps = {(_step(use, head), self._key_of(use), use.ivt if use.cipher else None) for use in uses}
+        if len(steps) > 1:
+            raise DescriptionError(
+                f"entries disagree about how {name} is compressed or encrypted: "
+                + ", ".join(use.where for use in uses),
+                artifact=name,
+                hint="it is stored once; give the second form another name",
+            )
+        ((compression, key, ivt),) = steps
+        carried = next((use.compression for use in uses if use.compression is not Compression.NONE), None)
+        plain = _Piece(fd, 0, size_bytes)
+        plain_bytes = size_bytes
+        if compression is Compression.NONE and carried is not None:
+            plain_bytes = _count_plain(plain, carried, name)
+        packed, stored = plain, None
+        with _temporary(self._folder) as middle:
+            if compression is not Compression.NONE:
+                target = self._scratch_file() if key is None else middle
+                packed = stored = _rewrite(plain, Compressor(compression, size_bytes), target)
+            if key is not None:
+                ivt = ivt or synthetic_ivt(key, name, packed.sha256 or _hash(packed))
+                stored = _rewrite(packed, Encryptor(key, ivt), self._scratch_file())
+        return Staged(
+            name=name,
+            path=path,
+            compression=carried or Compression.NONE,
+            plain_bytes=plain_bytes,
+            packed_bytes=packed.size_bytes,
+            stored_bytes=(stored or plain).size_bytes,
+            sha256=stored.sha256 if stored is not None else _hash(plain),
+            ivt=ivt if key is not None else None,
+            offset=stored.offset if stored is not None else None,
+        )
+
+    def _key_of(self, use: Entry) -> bytes | None:
+        if not use.cipher:
+            return None
+        key = use.aes_key or self._aes_key
+        if key is None:
+            raise SettingsError(
+                f"{use.where} is to be encrypted, and there is no key",
+                artifact=use.filename,
+                hint="name the AES key file with -K",
+            )
+        bits = use.cipher.removeprefix("aes-cbc").removeprefix("-")
+        if bits and use.aes_key is None:
+            raise DescriptionError(
+                f"{use.where}: encrypted = {use.cipher!r} without aes-key; SWUpdate takes the key file's key only "
+                "for plain aes-cbc",
+                artifact=use.filename,
+                hint='write encrypted = "aes-cbc": the key\'s length says the rest',
+            )
+        if bits and len(key) * 8 != int(bits):
+            raise DescriptionError(
+                f"{use.where}: aes-key has {len(key) * 8} bits, {use.cipher} needs {bits}",
+                artifact=use.filename,
+            )
+        return key
+
+    def _scratch_file(self) -> BinaryIO:
+        if self._scratch is None:
+            self._scratch = _temporary(self._folder)
+        return self._scratch
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Part of a file; ``sha256`` is empty while nobody has hashed it."""
+
+    fd: int
+    offset: int
+    size_bytes: int
+    sha256: bytes = b""
+
+    def blocks(self) -> Iterator[memoryview]:
+        buffer = memoryview(bytearray(BLOCK_BYTES))
+        done = 0
+        while done < self.size_bytes:
+            n = os.preadv(self.fd, [buffer[: self.size_bytes - done]], self.offset + done)
+            if n == 0:
+                raise OSError(0, "it became shorter while it was read")
+            yield buffer[:n]
+            done += n
+
+
+class _Engine(Protocol):
+    def push(self, block: memoryview) -> bytes | memoryview: ...
+
+    def finish(self) -> bytes: ...
+
+
+def _rewrite(piece: _Piece, engine: _Engine, target: BinaryIO) -> _Piece:
+    """Append what an engine makes of a piece to ``target``."""
+    from hashlib import sha256
+
+    offset = target.seek(0, os.SEEK_END)
+    digest = sha256()
+    size_bytes = 0
+
+    def put(data: bytes | memoryview) -> None:
+        nonlocal size_bytes
+        digest.update(data)
+        target.write(data)
+        size_bytes += len(data)
+
+    for block in piece.blocks():
+        put(engine.push(block))
+    put(engine.finish())
+    target.flush()
+    return _Piece(target.fileno(), offset, size_bytes, digest.digest())
+
+
+def _hash(piece: _Piece) -> bytes:
+    from hashlib import sha256
+
+    digest = sha256()
+    for block in piece.blocks():
+        digest.update(block)
+    return digest.digest()
+
+
+def _count_plain(piece: _Piece, compression: Compression, name: str) -> int:
+    """Length of what a compressed file holds; reading it to its end also shows that it is whole."""
+    from swagent.stream.decompress import Decompressor
+
+    engine = Decompressor(compression, name)
+    total = 0
+    for block in piece.blocks():
+        for data in engine.push(block):
+            total += len(data)
+    engine.finish()
+    return total
+
+
+def _step(use: Entry, head: bytes) -> Compression:
+    """What is to be done to a source file that begins with ``head``."""
+    if use.compression is Compression.NONE or is_compressed(head, use.compression):
+        return Compression.NONE
+    return use.compression
+
+
+def _temporary(folder: str) -> BinaryIO:
+    from tempfile import TemporaryFile
+
+    return cast(BinaryIO, TemporaryFile(dir=folder))  # nameless where the file system can
