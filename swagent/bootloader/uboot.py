@@ -11,7 +11,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from swagent.errors import BootEnvError
 
@@ -251,19 +251,22 @@ def _writable(place: Place) -> Iterator[None]:
     if not protected:
         yield
         return
-    _switch(switch, b"0", place)
+    try:
+        _switch(switch, b"0")
+    except OSError as exc:
+        raise _failed("lift the write protection of", place, exc) from exc
     try:
         yield
     finally:
-        _switch(switch, b"1", place)
+        with suppress(
+            OSError
+        ):  # what is written is sound; the partition only stays writable until the next boot
+            _switch(switch, b"1")
 
 
-def _switch(path: str, value: bytes, place: Place) -> None:
-    try:
-        with open(path, "wb") as file:
-            file.write(value)
-    except OSError as exc:
-        raise _failed("change the write protection of", place, exc) from exc
+def _switch(path: str, value: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(value)
 
 
 def _failed(verb: str, place: Place, exc: OSError) -> BootEnvError:
