@@ -174,6 +174,7 @@ class Description:
     Attributes:
         version: of the whole release.
         hardware_compatibility: accepted revisions, None when the description has no such list.
+        update_type_given: whether the description says so itself.
         reboot: None when the description does not say.
         bootenv: name to value in description order; an empty value removes the variable.
         variables: ``vars``; namespace is ``namespace_for_vars``.
@@ -194,6 +195,7 @@ class Description:
     partitions: tuple[Artifact, ...] = ()
     bootenv: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    update_type_given: bool = False
 
     @property
     def installables(self) -> tuple[Artifact, ...]:

@@ -194,6 +194,7 @@ class _Reading:
             partitions=lists["partitions"],
             bootenv=bootenv,
             variables=variables,
+            update_type_given=bool(self._text("update-type")),
         ), self._warnings
 
     # -- attributes of the release

@@ -1,0 +1,524 @@
+"""Settings of a unit: SWUpdate's keys, typed, each with the place that set it.
+
+Layers are merged key by key: defaults, swupdate.cfg, conf.d, ``SWAGENT_*`` variables, command line; the later wins.
+This module reads no file: ``app`` does, and hands in what ``parser.read_libconfig`` made of it. Keys that SWUpdate has
+and that are not used here are told, never obeyed in part; any other unknown key is an error.
+
+Source of the keys: runtime interfaces §1.3.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .errors import SettingsError
+from .model import Selection
+
+DEFAULT_TYPE = "default"
+DESCRIPTION_SIZE_MAX_BYTES = 4 * 1024 * 1024
+_DESCRIPTION_CEILING_BYTES = 64 * 1024 * 1024  # "0 = unlimited" means this: nothing is read without a bound
+_TEXT_MAX_BYTES = 255
+_LOG_LEVEL_MAX = 5
+
+# Types: s text, b boolean, i whole number, S text that SWUpdate's own example writes as a number, * anything
+_TYPE_KEYS = {
+    "preupdatecmd": "s",
+    "postupdatecmd": "s",
+    "no-downgrading": "s",
+    "max-version": "s",
+    "no-reinstalling": "s",
+    "reboot": "s",
+}
+_CHANNEL_KEYS = {
+    "retry": "i",
+    "retrywait": "S",
+    "max-download-speed": "S",
+    "nocheckcert": "b",
+    "cafile": "s",
+    "sslkey": "s",
+    "sslkeypassword": "s",
+    "sslcert": "s",
+    "ciphers": "s",
+    "proxy": "s",
+    "interface": "s",
+    "api_key_header": "s",
+    "api_key": "s",
+}
+_PROCESS_KEYS = {"userid": "i", "groupid": "i", "user": "s", "group": "s"}
+_HAWKBIT_KEYS = {
+    **_CHANNEL_KEYS,
+    "tenant": "s",
+    "id": "s",
+    "url": "s",
+    "polldelay": "i",
+    "initial-report-resend-period": "i",
+    "usetokentodwl": "b",
+    "connection-timeout": "i",
+    "targettoken": "s",
+    "gatewaytoken": "s",
+}
+
+KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
+    "globals": {
+        "verbose": "b",
+        "loglevel": "i",
+        "syslog": "b",
+        "bootloader": "s",
+        "public-key-file": "s",
+        "ca-path": "s",
+        "crl-path": "s",
+        "aes-key-file": "s",
+        "decryption-key-file": "s",
+        "mtd-blacklist": "s",
+        "cert-purpose": "s",
+        "forced-signer-name": "s",
+        "select": "s",
+        "gpg-home-dir": "s",
+        "gpgme-protocol": "s",
+        "hash-provider": "s",
+        "decrypt-provider": "s",
+        "digest-provider": "s",
+        "namespace-vars": "s",
+        "fwenv-config-location": "s",
+        "gen-swversions": "s",
+        "update-type-required": "b",
+        "sw-description-max-size": "i",
+        **_TYPE_KEYS,
+    },
+    "update-types": {"name": "s", **_TYPE_KEYS},
+    "logcolors": {"error": "s", "warning": "s", "info": "s", "debug": "s", "trace": "s"},
+    "processes": {"name": "s", "exec": "s", **_PROCESS_KEYS},
+    "webserver": {
+        "document_root": "s",
+        "listening_ports": "S",
+        "enable_directory_listing": "b",
+        "ssl_certificate": "s",
+        "ssl_certificate_key": "s",
+        "global-auth-file": "s",
+        "auth-domain": "s",
+        "run-postupdate": "b",
+        "timeout": "i",
+        "api": "i",
+        **_PROCESS_KEYS,
+    },
+    "suricatta": {"enable": "b", "server": "s", **_HAWKBIT_KEYS, **_PROCESS_KEYS},
+    "hawkbit": {**_HAWKBIT_KEYS, **_PROCESS_KEYS},
+    "gservice": {
+        "url": "s",
+        "logurl": "s",
+        "polldelay": "i",
+        "logevent": "*",
+        **_CHANNEL_KEYS,
+        **_PROCESS_KEYS,
+    },
+    "wfx": {"*": "*"},
+    "download": {
+        "url": "s",
+        "authentication": "s",
+        "retries": "i",
+        "timeout": "i",
+        **_CHANNEL_KEYS,
+        **_PROCESS_KEYS,
+    },
+    "delta": {"targettoken": "s", "gatewaytoken": "s", **_CHANNEL_KEYS, **_PROCESS_KEYS},
+    "identify": {"name": "s", "value": "s"},
+    "custom-http-headers": {"name": "s", "value": "s"},
+    "versions": {"name": "s", "version": "s"},
+}
+"""Every group and key of SWUpdate's settings file, with its type."""
+
+_LISTS = frozenset(("update-types", "processes", "identify", "custom-http-headers", "versions"))
+_ALIASES = {"ca-path": "public-key-file", "decryption-key-file": "aes-key-file"}
+_UNUSED_GLOBALS = frozenset(
+    ("mtd-blacklist", "gpg-home-dir", "gpgme-protocol", "hash-provider", "decrypt-provider", "namespace-vars")
+)
+_USED_LISTS = frozenset(("update-types", "versions"))
+_KIND = {
+    "s": "a text in double quotes",
+    "S": "a text in double quotes",
+    "b": "true or false",
+    "i": "a whole number",
+}
+
+
+@dataclass(frozen=True)
+class UpdateType:
+    """Rules for one type of update; "" is no rule.
+
+    Attributes:
+        preupdatecmd: shell command before anything is written.
+        postupdatecmd: shell command after success.
+        no_downgrading: lowest version that may be installed.
+        max_version: highest version that may be installed.
+        no_reinstalling: version that is not installed again.
+        reboot: whether the unit should reboot afterwards; None when the type does not say.
+    """
+
+    name: str
+    preupdatecmd: str = ""
+    postupdatecmd: str = ""
+    no_downgrading: str = ""
+    max_version: str = ""
+    no_reinstalling: str = ""
+    reboot: bool | None = None
+
+
+@dataclass(frozen=True)
+class InstallSettings:
+    """What an install needs to know; immutable, a layer makes a new one.
+
+    Attributes:
+        public_key_files: keys or trusted certificates, any of which may vouch for an image.
+        digest_provider: how images are signed, by SWUpdate's name of the provider; "" for what the key suggests.
+        cert_purpose: ``emailProtection`` or ``codeSigning``.
+        forced_signer_name: common name that every signer must have, "" for any.
+        loglevel: 0 to 5, None when nothing says.
+        description_size_max_bytes: sw-description and its signature must be smaller.
+        update_types: by name; ``default`` is always among them.
+        versions: installed components, None when the file /etc/sw-versions holds them.
+        origins: key to the place that set it, as ``swupdate.cfg:globals.select``; defaults have no entry.
+    """
+
+    public_key_files: tuple[str, ...] = ()
+    digest_provider: str = ""
+    cert_purpose: str = "emailProtection"
+    forced_signer_name: str = ""
+    crl_path: str = ""
+    aes_key_file: str = ""
+    bootloader: str = ""
+    select: Selection | None = None
+    fwenv_config_location: str = ""
+    gen_swversions: str = ""
+    update_type_required: bool = False
+    description_size_max_bytes: int = DESCRIPTION_SIZE_MAX_BYTES
+    loglevel: int | None = None
+    syslog: bool = False
+    update_types: Mapping[str, UpdateType] = field(
+        default_factory=lambda: {DEFAULT_TYPE: UpdateType(DEFAULT_TYPE)}
+    )
+    versions: tuple[tuple[str, str], ...] | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+KEYS: Mapping[str, str] = {
+    key: kind
+    for key, kind in KNOWN_KEYS["globals"].items()
+    if key not in _UNUSED_GLOBALS and key not in _ALIASES
+}
+"""Keys that a layer may set, by SWUpdate's name, with their type."""
+
+
+def layer(
+    base: InstallSettings, values: Mapping[str, object], *, origins: Mapping[str, str] | str
+) -> InstallSettings:
+    """Settings with some keys replaced.
+
+    Args:
+        base: the settings so far.
+        values: by SWUpdate's names, those of ``KEYS`` and their aliases; ``public-key-file`` may be a list of texts.
+        origins: the place of all of them, or of each.
+
+    Raises:
+        SettingsError: an unknown key, a wrong type, or a value that cannot be; the message names the place.
+    """
+    changes: dict[str, Any] = {}
+    rules: dict[str, Any] = {}
+    told = dict(base.origins)
+    for given, value in values.items():
+        key = _ALIASES.get(given, given)
+        where = origins if isinstance(origins, str) else origins[given]
+        kind = KEYS.get(key)
+        if kind is None:
+            raise SettingsError(f"{where}: unknown setting {given!r}", hint=_nearest(given, KEYS))
+        if key == "public-key-file" and isinstance(value, list | tuple):
+            changes["public_key_files"] = tuple(str(_typed(where, key, "s", item)) for item in value)
+        elif key in _TYPE_KEYS:
+            rules[key.replace("-", "_")] = _rule(where, key, _typed(where, key, kind, value))
+        else:
+            name, converted = _convert(where, key, _typed(where, key, kind, value))
+            if key == "verbose":
+                if "loglevel" in values or not value:
+                    continue  # the number says more than the switch
+                key = "loglevel"
+            changes[name] = converted
+        told[key] = where
+    if rules:
+        default = replace(base.update_types[DEFAULT_TYPE], **rules)
+        changes["update_types"] = {**base.update_types, DEFAULT_TYPE: default}
+    return replace(base, **changes, origins=told)
+
+
+def from_config(
+    tree: Mapping[str, object],
+    *,
+    where: str,
+    base: InstallSettings | None = None,
+    globals_required: bool = True,
+) -> tuple[InstallSettings, list[str]]:
+    """Lay a settings file over ``base``.
+
+    Args:
+        tree: the file, as ``parser.read_libconfig`` reads it.
+        where: its path, for messages and origins.
+        base: the settings so far; the defaults if not given.
+        globals_required: whether a file without the group ``globals`` is an error, as it is for swupdate.cfg.
+
+    Returns:
+        the settings, and a sentence for each key that SWUpdate has and that is not used here.
+
+    Raises:
+        SettingsError: a group or key that SWUpdate does not have, a wrong type, or a value that cannot be.
+    """
+    settings = base or InstallSettings()
+    if globals_required and "globals" not in tree:
+        raise SettingsError(f"{where}: the group globals is missing", hint="add globals : { };")
+    ignored: list[str] = []
+    for group, content in tree.items():
+        known = KNOWN_KEYS.get(group)
+        if known is None:
+            raise SettingsError(f"{where}: unknown group {group[:80]!r}", hint=_nearest(group, KNOWN_KEYS))
+        entries = _entries(where, group, content)
+        for place, entry in entries:
+            _check_keys(place, entry, known)
+        if group == "globals":
+            given = {key: value for key, value in entries[0][1].items() if key not in _UNUSED_GLOBALS}
+            ignored += [
+                f"{where}: globals.{key} is not used" for key in entries[0][1] if key in _UNUSED_GLOBALS
+            ]
+            _refuse_two_names(where, given)
+            settings = layer(settings, given, origins={key: f"{where}:globals.{key}" for key in given})
+        elif group not in _USED_LISTS:
+            ignored.append(f"{where}: {group} is not used")
+    if "update-types" in tree:
+        settings = _with_update_types(settings, where, _entries(where, "update-types", tree["update-types"]))
+    if "versions" in tree:
+        pairs = tuple(
+            (_named(place, entry, "name"), _named(place, entry, "version"))
+            for place, entry in _entries(where, "versions", tree["versions"])
+        )
+        settings = replace(
+            settings, versions=pairs, origins={**settings.origins, "versions": f"{where}:versions"}
+        )
+    return settings, ignored
+
+
+def from_environ(
+    environ: Mapping[str, str], *, base: InstallSettings | None = None, others: Collection[str] = ()
+) -> InstallSettings:
+    """Lay variables such as ``SWAGENT_SELECT`` or ``SWAGENT_PUBLIC_KEY_FILE`` over ``base``.
+
+    Args:
+        environ: all variables; only those that begin with ``SWAGENT_`` matter.
+        base: the settings so far; the defaults if not given.
+        others: names that mean something to other parts.
+
+    Raises:
+        SettingsError: an unknown name, or a value that cannot be.
+    """
+    names = {_variable(key): key for key in (*KEYS, *_ALIASES)}
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for name, text in environ.items():
+        if not name.startswith("SWAGENT_") or name in others:
+            continue
+        key = names.get(name)
+        if key is None:
+            raise SettingsError(f"unknown environment variable {name[:80]}", hint=_nearest(name, names))
+        kind = KNOWN_KEYS["globals"][key]
+        values[key] = _from_text(name, kind, text)
+        origins[key] = name
+    _refuse_two_names("environment", values)
+    return layer(base or InstallSettings(), values, origins=origins)
+
+
+def table(settings: InstallSettings) -> list[tuple[str, str, str]]:
+    """Every key, its value as text and the place that set it (``default`` when none did), for people."""
+    default = settings.update_types[DEFAULT_TYPE]
+    rows = []
+    for key in KEYS:
+        if key == "verbose":
+            continue  # another way to say loglevel
+        value: object
+        if key in _TYPE_KEYS:
+            value = getattr(default, key.replace("-", "_"))
+        else:
+            value = getattr(settings, _FIELDS.get(key, key.replace("-", "_")))
+        rows.append((key, _shown(value), settings.origins.get(key, "default")))
+    for name in settings.update_types:
+        key = f"update-types.{name}"
+        if key in settings.origins:
+            rows.append((key, _shown_rules(settings.update_types[name]), settings.origins[key]))
+    if settings.versions is not None:
+        shown = " ".join(f"{name}={version}" for name, version in settings.versions)
+        rows.append(("versions", shown, settings.origins.get("versions", "default")))
+    return rows
+
+
+def read_selection(text: str, *, where: str) -> Selection:
+    """``set,mode`` as a selection.
+
+    Raises:
+        SettingsError: one of the two is missing, or there is a third.
+    """
+    parts = text.split(",")
+    if len(parts) != 2 or not all(part.strip() for part in parts):
+        raise SettingsError(
+            f"{where}: {text[:80]!r} is not a selection", hint="write set,mode such as stable,copy2"
+        )
+    return Selection(parts[0].strip(), parts[1].strip())
+
+
+_FIELDS = {"public-key-file": "public_key_files", "sw-description-max-size": "description_size_max_bytes"}
+
+
+def _convert(where: str, key: str, value: Any) -> tuple[str, Any]:
+    """Field of ``InstallSettings`` and its value."""
+    name = _FIELDS.get(key, key.replace("-", "_"))
+    if key == "public-key-file":
+        return name, (value,) if value else ()
+    if key == "select":
+        return name, read_selection(value, where=where) if value else None
+    if key == "verbose":
+        return "loglevel", _LOG_LEVEL_MAX if value else None
+    if key == "loglevel" and not 0 <= value <= _LOG_LEVEL_MAX:
+        raise SettingsError(f"{where}: loglevel goes from 0 to {_LOG_LEVEL_MAX}, not {value}")
+    if key == "sw-description-max-size":
+        if value < 0:
+            raise SettingsError(f"{where}: {key} is negative: {value}")
+        return name, min(value or _DESCRIPTION_CEILING_BYTES, _DESCRIPTION_CEILING_BYTES)
+    if key == "cert-purpose" and value not in ("emailProtection", "codeSigning"):
+        raise SettingsError(
+            f"{where}: cert-purpose is {value!r}", hint="write emailProtection or codeSigning"
+        )
+    return name, value
+
+
+def _rule(where: str, key: str, value: Any) -> Any:
+    if key != "reboot":
+        return value
+    if value not in ("enabled", "disabled"):
+        raise SettingsError(f"{where}: reboot is {value!r}", hint='write "enabled" or "disabled"')
+    return value == "enabled"
+
+
+def _typed(where: str, key: str, kind: str, value: object) -> Any:
+    """The value, when it has the type that the key wants."""
+    if kind == "S" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    fits = {
+        "b": isinstance(value, bool),
+        "i": isinstance(value, int) and not isinstance(value, bool),
+        "*": True,
+    }.get(kind, isinstance(value, str))
+    if not fits:
+        raise SettingsError(f"{where}: {key} must be {_KIND[kind]}", hint=_how_to_write(key, kind, value))
+    if isinstance(value, str) and len(value.encode("utf-8", "surrogateescape")) > _TEXT_MAX_BYTES:
+        raise SettingsError(f"{where}: {key} is longer than {_TEXT_MAX_BYTES} bytes")
+    return value
+
+
+def _how_to_write(key: str, kind: str, value: object) -> str:
+    if kind in "sS" and isinstance(value, int | float):
+        return f'write {key} = "{value}";'
+    if kind in "bi" and isinstance(value, str):
+        return f"write {key} = {value[:40] or 'a value'}; without quotes"
+    return ""
+
+
+def _entries(where: str, group: str, content: object) -> list[tuple[str, Mapping[str, object]]]:
+    """The groups that a setting consists of, with their places."""
+    if group not in _LISTS:
+        if not isinstance(content, Mapping):
+            raise SettingsError(f"{where}: {group} must be a group", hint=f"write {group} : {{ ... }};")
+        return [(f"{where}:{group}", content)]
+    if not isinstance(content, list | tuple):
+        raise SettingsError(
+            f"{where}: {group} must be a list of groups", hint=f"write {group} : ( {{ ... }} );"
+        )
+    result = []
+    for index, entry in enumerate(content):
+        if not isinstance(entry, Mapping):
+            raise SettingsError(f"{where}: {group}[{index}] must be a group", hint="write { name = value; }")
+        result.append((f"{where}:{group}[{index}]", entry))
+    return result
+
+
+def _check_keys(place: str, entry: Mapping[str, object], known: Mapping[str, str]) -> None:
+    if "*" in known:
+        return
+    for key, value in entry.items():
+        if key not in known:
+            raise SettingsError(f"{place}: unknown key {key[:80]!r}", hint=_nearest(key, known))
+        _typed(place, key, known[key], value)
+
+
+def _named(place: str, entry: Mapping[str, object], key: str) -> str:
+    value = _typed(place, key, "s", entry.get(key, ""))
+    if not value:
+        raise SettingsError(f"{place}: {key} is missing")
+    return str(value)
+
+
+def _with_update_types(
+    base: InstallSettings, where: str, entries: list[tuple[str, Mapping[str, object]]]
+) -> InstallSettings:
+    """The types of one file added; the first of a name counts, and a later file's replaces an earlier file's."""
+    types: dict[str, UpdateType] = {}
+    told = dict(base.origins)
+    for place, entry in entries:
+        name = _named(place, entry, "name")
+        if name in types:
+            continue
+        rules = {
+            key.replace("-", "_"): _rule(place, key, value) for key, value in entry.items() if key != "name"
+        }
+        # the default type has rules in globals too: these are laid over them
+        types[name] = replace(base.update_types[name] if name == DEFAULT_TYPE else UpdateType(name), **rules)
+        told[f"update-types.{name}"] = f"{where}:update-types"
+    return replace(base, update_types={**base.update_types, **types}, origins=told)
+
+
+def _refuse_two_names(where: str, given: Collection[str]) -> None:
+    for alias, key in _ALIASES.items():
+        if alias in given and key in given:
+            raise SettingsError(
+                f"{where}: {alias} and {key} are the same setting", hint="remove one of the two"
+            )
+
+
+def _variable(key: str) -> str:
+    return "SWAGENT_" + key.upper().replace("-", "_")
+
+
+def _from_text(where: str, kind: str, text: str) -> object:
+    """The typed value of a variable."""
+    if kind == "b":
+        switches = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if text.lower() not in switches:
+            raise SettingsError(f"{where}: {text[:40]!r} is neither true nor false")
+        return switches[text.lower()]
+    if kind == "i":
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise SettingsError(f"{where}: {text[:40]!r} is not a whole number")
+        return int(text)
+    return text
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return " ".join(str(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def _shown_rules(rules: UpdateType) -> str:
+    words = [(key, _shown(getattr(rules, key.replace("-", "_")))) for key in _TYPE_KEYS]
+    return " ".join(f"{key}={word}" for key, word in words if word)
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name[:80], list(known), n=1)
+    return f"did you mean {close[0]}?" if close else ""
