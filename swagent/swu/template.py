@@ -45,7 +45,7 @@ def expand(text: str, variables: Mapping[str, str], size_of: Callable[[str], int
             near = get_close_matches(name, list(variables), n=1)
             raise DescriptionError(
                 f"{where}:{line_of(text, match.start())}: variable {name} is not defined",
-                hint=f"did you mean @@{near[0]}@@?" if near else f"define it: -D {name}=VALUE",
+                hint=f"define it: -D {name}=VALUE" + (f" (you defined {near[0]})" if near else ""),
             )
         return variables[name]
 
