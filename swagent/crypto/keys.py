@@ -5,8 +5,7 @@ some 20 and 35 ms of start-up more; other encodings go to its loader. Certificat
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.errors import SettingsError
 
@@ -27,8 +26,7 @@ _EC = "1.2.840.10045.2.1"
 _EC_CURVES = {"1.2.840.10045.3.1.7": "SECP256R1", "1.3.132.0.34": "SECP384R1", "1.3.132.0.35": "SECP521R1"}
 
 
-@dataclass(frozen=True)
-class PublicKey:
+class PublicKey(NamedTuple):  # as Material no dataclass: those cost start-up
     """A key that signatures are checked with; exactly one of ``rsa`` and ``ec`` is set.
 
     Attributes:
@@ -49,8 +47,7 @@ class PublicKey:
         return f"ECDSA {CURVES[self.ec.curve.name]}" if self.ec is not None else "nothing"
 
 
-@dataclass(frozen=True)
-class Material:
+class Material(NamedTuple):
     """What the key files hold, still encoded: pairs of label and DER."""
 
     public_keys: tuple[tuple[str, bytes], ...]
