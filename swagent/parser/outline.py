@@ -76,7 +76,10 @@ def _group(document: Document, path: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _groups(document: Document, path: tuple[str, ...]) -> list[str]:
-    names = [name for name, value in _group(document, path).items() if isinstance(value, dict)]
+    group = document.at(path)  # as it is written: links on the way to a mode are not followed
+    names = (
+        [name for name, value in group.items() if isinstance(value, dict)] if isinstance(group, dict) else []
+    )
     return [name for name in names if name not in SECTIONS and name not in GLOBALS][:_NAMES_MAX]
 
 

@@ -7,7 +7,6 @@ from swagent.errors import DescriptionError
 from swagent.model import Hardware, Selection
 
 _CHAIN_MAX = 9  # look-ups from a link to what it finally means, as upstream
-_LOOKUPS_MAX = 64  # links on the way to one node, those on the paths of links included
 _PATH_MAX = 20
 _ELEMENTS_MAX = 65536  # entries of one section, links counted
 
@@ -38,7 +37,6 @@ class Document:
         self.root = root
         self.lone_groups = lone_groups
         self.bases = _bases(root, hardware.board if hardware else "", selection)
-        self._lookups = 0
 
     def find(self, name: str) -> tuple[Any, Path] | None:
         """The value of an attribute or section, and its path; from the most special place that has it.
@@ -47,19 +45,40 @@ class Document:
             DescriptionError: a link on the way leads nowhere.
         """
         for base in self.bases:
-            found = self.walk((*base, name))
+            group = self.walk(base)
+            found = self.walk((*group[1], name)) if group is not None else None
             if found is not None:
                 return found
         return None
 
+    def at(self, path: Path) -> Any:
+        """What stands at a path as it is written, links not followed; None if nothing does."""
+        node: Any = self.tree
+        for word in path:
+            if not isinstance(node, dict):
+                return None
+            node = node.get(word)
+        return node
+
     def walk(self, path: Path) -> tuple[Any, Path] | None:
-        """What stands at a path, all links followed, and where it really stands; None if nothing does.
+        """What stands at a path, and where it really stands when it is a link; None if nothing does.
+
+        Only the end of the path is looked at for a link, as upstream does.
 
         Raises:
-            DescriptionError: a link on the way leads nowhere.
+            DescriptionError: a link leads nowhere, or in a circle.
         """
-        self._lookups = 0
-        return self._walk(path, 0)
+        node = self.at(path)
+        for _ in range(_CHAIN_MAX):
+            if not isinstance(node, dict) or "ref" not in node:
+                return None if node is None else (node, path)
+            target = _target(node["ref"], path, ".".join(path))
+            if (linked := self.at(target)) is None:
+                raise _dangling(node["ref"], target, ".".join(path))
+            node, path = linked, target
+        raise DescriptionError(
+            f"sw-description: {'.'.join(path)}: the ref links here lead in a circle, or through {_CHAIN_MAX} places"
+        )
 
     def elements(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The entries of a section, links replaced by the entries they mean; with a place for messages each.
@@ -100,29 +119,6 @@ class Document:
                 yield from self._expand(".".join(found[1]), *found, (*inside, path), budget)
             else:
                 yield place, element
-
-    def _walk(self, path: Path, chain: int) -> tuple[Any, Path] | None:
-        node: Any = self.tree
-        here: Path = ()
-        for word in path:
-            if not isinstance(node, dict) or word not in node:
-                return None
-            node = node[word]
-            here = (*here, word)
-            if isinstance(node, dict) and "ref" in node:
-                place = ".".join(here)
-                self._lookups += 1
-                if chain >= _CHAIN_MAX or self._lookups > _LOOKUPS_MAX:
-                    raise DescriptionError(
-                        f"sw-description: {place}: the ref links here lead in a circle or through more than "
-                        f"{_CHAIN_MAX} links"
-                    )
-                target = _target(node["ref"], here, place)
-                found = self._walk(target, chain + 1)
-                if found is None:
-                    raise _dangling(node["ref"], target, place)
-                node, here = found
-        return node, here
 
 
 def _bases(root: str, board: str, selection: Selection | None) -> tuple[Path, ...]:
