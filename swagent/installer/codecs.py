@@ -1,7 +1,7 @@
 """How an entry's member becomes plain: sizes and keys looked up, so that the pipe need not know sw-description."""
 
 from swagent.crypto.cipher import AesKey
-from swagent.errors import DecryptError, DescriptionError
+from swagent.errors import DecryptError, DescriptionError, SwagentError
 from swagent.handlers.options import parse_size
 from swagent.model import Artifact, Compression
 from swagent.stream import Codec
@@ -35,16 +35,17 @@ def codec_for(art: Artifact, stored_bytes: int, aes_key: AesKey | None) -> Codec
             artifact=art.label,
             hint="give the key file with -K",
         )
-    bits = art.cipher.removeprefix("aes-cbc").lstrip("-")
-    if bits and int(bits) != 8 * len(key):
-        raise DescriptionError(
-            f"{art.where}: {art.cipher} does not fit a key of {8 * len(key)} bits", artifact=art.label
-        )
+    from swagent.crypto.cipher import check_key
+
+    try:
+        check_key(art.cipher, key, iv)
+    except SwagentError as exc:
+        raise type(exc)(f"{art.where}: {exc.message}", artifact=art.label, hint=exc.hint) from exc
 
     def decryptor() -> Decoder:
         from swagent.stream.decrypt import Decryptor
 
-        return Decryptor(key, iv, art.label)
+        return Decryptor(key, iv)
 
     return Codec(art.label, stored_bytes, art.sha256, art.compression, decryptor, plain_bytes)
 
@@ -56,4 +57,6 @@ def _size(art: Artifact, key: str) -> int | None:
     try:
         return parse_size(text)
     except ValueError as exc:
-        raise DescriptionError(f"{art.where}: property {key} is no size: {text!r}", artifact=art.label) from exc
+        raise DescriptionError(
+            f"{art.where}: property {key} is no size: {text!r}", artifact=art.label
+        ) from exc

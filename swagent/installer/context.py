@@ -121,6 +121,8 @@ class SessionContext:
     def chain(self, art: Artifact, source: Reader, size_bytes: int | None) -> None:
         """Install ``source`` with the handler named by ``art.type``."""
         if size_bytes is None:
-            raise DescriptionError(f"{art.where}: the size of what is to be copied is unknown", artifact=art.label)
+            raise DescriptionError(
+                f"{art.where}: the size of what is to be copied is unknown", artifact=art.label
+            )
         codec = Codec(art.label, size_bytes)
         self._chain(art, ArtifactData(source, codec, self.progress))

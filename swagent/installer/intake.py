@@ -78,9 +78,14 @@ def _decrypted(text: bytes, aes_key: AesKey | None) -> bytes:
         raise DecryptError(
             f"{DESCRIPTION} is encrypted or no text", hint="give the key file with -K if it is encrypted"
         )
-    from swagent.crypto.cipher import decrypt
+    from swagent.stream.decrypt import Decryptor
 
-    return decrypt(text, aes_key.key, aes_key.iv, name=DESCRIPTION)
+    decryptor = Decryptor(aes_key.key, aes_key.iv)
+    try:
+        plain = b"".join(bytes(piece) for piece in decryptor.push(memoryview(text))) + decryptor.finish()
+    except DecryptError as exc:
+        raise DecryptError(f"{DESCRIPTION}: {exc.message}", hint=exc.hint) from exc
+    return plain
 
 
 def _is_text(text: bytes) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from swagent.bootloader import Bootloader
 from swagent.clock import Clock
 from swagent.crypto.cipher import AesKey
 from swagent.crypto.signature import Signer, Trust
@@ -26,7 +27,20 @@ from swagent.events import Event, EventBus
 from swagent.handlers.api import Handler, Hardware
 from swagent.handlers.options import read_options
 from swagent.hw.sync import FileSync
-from swagent.model import Artifact, Description, Fate, Gate, Kind, Needs, Phase, Plan, Planned, Selection, Sink, Unit
+from swagent.model import (
+    Artifact,
+    Description,
+    Fate,
+    Gate,
+    Kind,
+    Needs,
+    Phase,
+    Plan,
+    Planned,
+    Selection,
+    Sink,
+    Unit,
+)
 from swagent.plugins import Registry
 from swagent.stream import Archive, ArtifactData, Codec, Member, Source, Span
 from swagent.stream.pipeline import drain
@@ -81,7 +95,7 @@ class Rig:
 
     handlers: Registry[Handler]
     hw: Hardware
-    env: SessionEnv
+    bootloader: Bootloader | None
     bus: EventBus
     clock: Clock
     unit: Unit
@@ -117,6 +131,8 @@ class Session:
         self._id = os.urandom(6).hex()
         self._planner = Planner(rig.handlers, signed=policy.trust is not None)
         self._sync = FileSync()
+        self._env = SessionEnv(None)
+        self._begun = False
         self._folder = ""
         self._started_s = rig.clock.monotonic_s()
         self._partitions_done = False
@@ -124,7 +140,7 @@ class Session:
         self._open_fds: list[int] = []
         self._ctx = SessionContext(
             hw=rig.hw,
-            env=rig.env,
+            env=self._env,
             sync=self._sync,
             bus=rig.bus,
             clock=rig.clock,
@@ -156,6 +172,12 @@ class Session:
         self._ctx.tell("update.started", facts={"source": self._source.name, "size": self._source.size_bytes})
         intake, members = self._take_in()
         description, warnings = self._describe(intake)
+        self._env = self._ctx.env = SessionEnv(
+            self._rig.bootloader,
+            transaction_marker=self._policy.transaction_marker and description.transaction_marker,
+            state_marker=self._policy.state_marker and description.state_marker,
+            dry_run=self._policy.dry_run,
+        )
         plan = self._plan(description, members)
         for warning in (*warnings, *self._planner.warnings):
             self._ctx.log("warn", warning)
@@ -171,6 +193,10 @@ class Session:
         self._run_command(self._policy.pre_update, plan, "pre-update")
         self._write(plan, intake.rest, members)
         return self._end("installed", plan)
+
+    def log(self, level: str, message: str) -> None:
+        """A line for the log."""
+        self._ctx.log(level, message)
 
     def inspect(self) -> Inspection:
         """Read the head of the archive and plan; touches no device and reads no member but the first two.
@@ -241,9 +267,11 @@ class Session:
                 "this image sets vars, which need a libubootenv namespace, and none is configured here",
                 hint="put them into bootenv",
             )
-        names = any(self._card(p.artifact).kinds & Kind.BOOTENV for p in plan.entries if p.fate is not Fate.SKIPPED)
+        names = any(
+            self._card(p.artifact).kinds & Kind.BOOTENV for p in plan.entries if p.fate is not Fate.SKIPPED
+        )
         if plan.description.bootenv or names:
-            self._rig.env.require()
+            self._env.require()
         return replace(
             plan,
             entries=tuple(self._preflight_one(planned) for planned in plan.entries),
@@ -291,18 +319,13 @@ class Session:
     # -- writing
 
     def _write(self, plan: Plan, rest: Iterator[Member], members: Mapping[str, Member] | None) -> None:
-        env = self._rig.env
-        description = plan.description
-        self._ctx.steps = plan.steps
+        env = self._env
         if members is not None:
             self._verify_beforehand(plan, members)
-        env.configure(
-            transaction_marker=self._policy.transaction_marker and description.transaction_marker,
-            state_marker=self._policy.state_marker and description.state_marker,
-        )
         try:
+            self._begun = True
             env.begin()
-            for name, value in description.bootenv.items():
+            for name, value in plan.description.bootenv.items():
                 env.stage(name, value)
             self._install_members(plan, rest, members)
             self._sync.flush()
@@ -315,8 +338,9 @@ class Session:
             self._run_scripts(plan, Phase.POSTINSTALL)
             self._sync.flush()
             self._write_versions(plan)
-            changed = env.succeed()
-            self._ctx.tell("bootenv.done", facts={"variables": list(changed)})
+            env.succeed()
+            if env.pending:
+                self._ctx.tell("bootenv.done", facts={"variables": list(env.pending)})
         except BaseException as exc:
             self._fail(plan, exc)
             raise
@@ -337,7 +361,9 @@ class Session:
                 judged.add((art.filename, art.sha256))
         for planned in plan.scripts:
             if planned.artifact.filename and self._card(planned.artifact).data:
-                self._lay_out_script(planned.artifact, self._open(planned.artifact, members[planned.artifact.filename]))
+                self._lay_out_script(
+                    planned.artifact, self._open(planned.artifact, members[planned.artifact.filename])
+                )
         for name, member in members.items():
             if name not in wanted:
                 self._pass_over(member)
@@ -470,7 +496,7 @@ class Session:
                 ctx.log("error", f"post-failure script: {later.message}")
                 break
         try:
-            self._rig.env.fail()
+            self._env.fail()
         except SwagentError as later:
             ctx.log("error", f"the failed state could not be stored: {later.message}")
 
@@ -482,7 +508,9 @@ class Session:
         reader = self._archive.open(member, verify_sum=verify_sum)
         if stored:
             return ArtifactData(reader, Codec(art.label, member.size_bytes, art.sha256), self._checkpoint)
-        return ArtifactData(reader, codec_for(art, member.size_bytes, self._policy.aes_key), self._ctx.progress)
+        return ArtifactData(
+            reader, codec_for(art, member.size_bytes, self._policy.aes_key), self._ctx.progress
+        )
 
     def _checkpoint(self, n_bytes: int) -> None:
         self._ctx.checkpoint()
@@ -513,7 +541,11 @@ class Session:
     def _pass_over(self, member: Member) -> None:
         """A member nobody wants: small ones are still judged by their sum, as SWUpdate does."""
         if member.size_bytes <= SKIPPED_SUM_BYTES_MAX:
-            drain(ArtifactData(self._archive.open(member, verify_sum=True), Codec(member.name, member.size_bytes)))
+            drain(
+                ArtifactData(
+                    self._archive.open(member, verify_sum=True), Codec(member.name, member.size_bytes)
+                )
+            )
 
     def _lay_out_script(self, art: Artifact, data: ArtifactData) -> None:
         folder = os.path.join(self._tmpdir(), "scripts")
@@ -605,28 +637,36 @@ class Session:
         return result
 
     def _publish_verdict(self, exc: SwagentError) -> None:
-        result = "cancelled" if isinstance(exc, Cancelled) else "failed" if self._rig.env.begun else "refused"
+        result = "cancelled" if isinstance(exc, Cancelled) else "failed" if self._begun else "refused"
         self._ctx.end_step()
         self._ctx.tell(
             "update.verdict",
             message=exc.message,
-            facts={
-                "result": result,
-                "exit_code": exc.exit_code,
-                "error": {
-                    "class": type(exc).__name__,
-                    "message": exc.message,
-                    "hint": exc.hint,
-                    "artifact": exc.artifact,
-                    "handler": exc.handler,
-                },
-                "next": exc.hint,
-                "seconds": self._seconds(),
-            },
+            facts={**_verdict_facts(exc, result), "seconds": self._seconds()},
         )
 
     def _seconds(self) -> float:
         return round(self._rig.clock.monotonic_s() - self._started_s, 3)
+
+
+def refused_early(exc: SwagentError) -> Event:
+    """The verdict on an update that was refused before there was a session."""
+    return Event("update.verdict", message=exc.message, facts=_verdict_facts(exc, "refused"))
+
+
+def _verdict_facts(exc: SwagentError, result: str) -> dict[str, object]:
+    return {
+        "result": result,
+        "exit_code": exc.exit_code,
+        "error": {
+            "class": type(exc).__name__,
+            "message": exc.message,
+            "hint": exc.hint,
+            "artifact": exc.artifact,
+            "handler": exc.handler,
+        },
+        "next": exc.hint,
+    }
 
 
 def _row(planned: Planned) -> dict[str, object]:

@@ -14,11 +14,10 @@ class Decryptor:
     Args:
         key: 16, 24 or 32 bytes.
         iv: 16 bytes.
-        name: the member, for messages.
     """
 
-    def __init__(self, key: bytes, iv: bytes, name: str) -> None:
-        self._cipher = CbcDecryptor(key, iv, name=name)
+    def __init__(self, key: bytes, iv: bytes) -> None:
+        self._cipher = CbcDecryptor(key, iv)
         self._scratch = memoryview(b"")
 
     def push(self, block: memoryview) -> Iterator[memoryview]:

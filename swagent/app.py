@@ -1,0 +1,288 @@
+"""Puts the parts together: reads settings files, builds registries, makes the rig of a session. Knows everybody."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from swagent.clock import SystemClock
+from swagent.crypto.cipher import AesKey
+from swagent.crypto.signature import Trust
+from swagent.errors import Busy, DeviceError, SettingsError, UsageError
+from swagent.events import EventBus
+from swagent.installer.gates import HardwareGate, VersionGate
+from swagent.installer.inventory import from_pairs, read_versions
+from swagent.installer.session import Policy, Rig, Session
+from swagent.model import Hardware, Unit
+from swagent.settings import InstallSettings, from_config, from_environ
+from swagent.stream.source import open_source
+
+CONFIG_FILE = "/etc/swupdate.cfg"
+HARDWARE_FILE = "/etc/hwrevision"
+VERSIONS_FILE = "/etc/sw-versions"
+FWENV_CONFIG_FILE = "/etc/fw_env.config"
+SETTINGS_BYTES_MAX = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of one install, beside the settings.
+
+    Attributes:
+        allow_unsigned: install without asking for a signature, when no key is configured.
+        hardware: overrides /etc/hwrevision.
+    """
+
+    allow_unsigned: bool = False
+    hardware: Hardware | None = None
+    dry_run: bool = False
+    verify_first: bool = False
+    verify_cpio_sum: bool = False
+    nothing_is_success: bool = False
+    transaction_marker: bool = True
+    state_marker: bool = True
+
+
+def read_settings(config_file: str | None, environ: Mapping[str, str]) -> tuple[InstallSettings, list[str]]:
+    """Defaults, swupdate.cfg, the files in ``swupdate.cfg.d``, ``SWAGENT_*``; the command line comes on top of it.
+
+    Args:
+        config_file: as ``-f`` names it, None for /etc/swupdate.cfg if that is there.
+        environ: the process's environment.
+
+    Returns:
+        the settings, and a sentence for each key that is SWUpdate's and not used here.
+
+    Raises:
+        SettingsError: a file cannot be read, or holds what it must not.
+    """
+    settings = InstallSettings()
+    ignored: list[str] = []
+    main = config_file or (CONFIG_FILE if os.path.exists(CONFIG_FILE) else None)
+    if main is not None:
+        files = [main, *_drop_ins(f"{main}.d")]
+        for path in files:
+            from swagent.parser import read_libconfig
+
+            tree = read_libconfig(_read_file(path), where=path)
+            settings, more = from_config(tree, where=path, base=settings, globals_required=path == main)
+            ignored += more
+    if any(name.startswith("SWAGENT_") for name in environ):
+        settings = from_environ(environ, base=settings)
+    return settings, ignored
+
+
+def trust_of(settings: InstallSettings) -> Trust | None:
+    """Whom the settings say to believe, None when they name no key."""
+    if not settings.public_key_files:
+        return None
+    scheme = "auto"
+    if settings.digest_provider:
+        from swagent.crypto.signature import scheme_of_provider
+
+        scheme = scheme_of_provider(settings.digest_provider)
+    return Trust(
+        settings.public_key_files,
+        scheme=scheme,
+        cert_purpose=settings.cert_purpose,
+        forced_signer_name=settings.forced_signer_name,
+        crl_path=settings.crl_path,
+    )
+
+
+def demand_trust(settings: InstallSettings, *, allow_unsigned: bool) -> Trust | None:
+    """As ``trust_of``, but signed by default.
+
+    Raises:
+        SettingsError: there is no key, and unsigned images were not allowed.
+    """
+    trust = trust_of(settings)
+    if trust is None and not allow_unsigned:
+        raise SettingsError(
+            "no key to verify the image with",
+            hint="name it with -k (or public-key-file in the settings), or say --allow-unsigned",
+        )
+    return trust
+
+
+def aes_key_of(settings: InstallSettings) -> AesKey | None:
+    """The key that opens encrypted images, None when the settings name none."""
+    if not settings.aes_key_file:
+        return None
+    from swagent.crypto.cipher import read_key_file
+
+    return read_key_file(settings.aes_key_file)
+
+
+def read_hardware(text: str | None, path: str = HARDWARE_FILE) -> Hardware | None:
+    """The unit's board and revision.
+
+    Args:
+        text: ``board:revision`` as ``-H`` gives it, None to read ``path``.
+        path: the file with the two words; None is returned when it is not there.
+
+    Raises:
+        UsageError: ``text`` is not of that form.
+    """
+    if text is not None:
+        board, colon, revision = text.partition(":")
+        if not (board and colon and revision):
+            raise UsageError(f"{text!r} is not of the form board:revision")
+        return Hardware(board, revision)
+    try:
+        words = _read_file(path).decode(errors="replace").split()
+    except SettingsError:
+        return None
+    return Hardware(words[0], words[1]) if len(words) >= 2 else None
+
+
+def read_unit(settings: InstallSettings, hardware: Hardware | None) -> tuple[Unit, list[str]]:
+    """What is installed on which hardware; with warnings about lines that make no sense."""
+    if settings.versions is not None:
+        return Unit(hardware, from_pairs(settings.versions)), []
+    installed, warnings = read_versions(VERSIONS_FILE)
+    return Unit(hardware, installed), warnings
+
+
+def make_session(
+    settings: InstallSettings,
+    wishes: Wishes,
+    fd: int,
+    name: str,
+    *,
+    bus: EventBus,
+    environ: Mapping[str, str],
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[Session, Rig]:
+    """A session for the archive that ``fd`` is open on.
+
+    Raises:
+        SettingsError: a key or file named by the settings cannot be used, or there is no key.
+        RegistrationError: the boot loader asked for does not exist.
+    """
+    from swagent import bootloader, handlers
+    from swagent.hw import Hardware as RealHardware
+
+    trust = demand_trust(settings, allow_unsigned=wishes.allow_unsigned)
+    unit, _ = read_unit(settings, wishes.hardware)
+    tmpdir = _temporary_folder(environ)
+    policy = Policy(
+        trust=trust,
+        aes_key=aes_key_of(settings),
+        selection=settings.select,
+        description_size_max_bytes=settings.description_size_max_bytes,
+        dry_run=wishes.dry_run,
+        verify_first=wishes.verify_first,
+        verify_cpio_sum=wishes.verify_cpio_sum,
+        nothing_is_success=wishes.nothing_is_success,
+        transaction_marker=wishes.transaction_marker,
+        state_marker=wishes.state_marker,
+        pre_update={kind.name: kind.preupdatecmd for kind in settings.update_types.values()},
+        post_update={kind.name: kind.postupdatecmd for kind in settings.update_types.values()},
+        tmpdir=tmpdir,
+        versions_file=settings.gen_swversions,
+    )
+    name_of_loader = settings.bootloader or _usual_bootloader(settings)
+    loader = None
+    if name_of_loader:
+        factory = bootloader.registry().get(name_of_loader)
+        if factory is None:
+            known = ", ".join(bootloader.registry().names())
+            raise UsageError(f"there is no boot loader {name_of_loader!r}", hint=f"known are {known}")
+        loader = factory({"fwenv-config-location": settings.fwenv_config_location})
+    rig = Rig(
+        handlers=handlers.registry(),
+        hw=RealHardware(tmpdir),
+        bootloader=loader,
+        bus=bus,
+        clock=SystemClock(),
+        unit=unit,
+        gates=(
+            HardwareGate(strict=unit.hardware is not None),
+            VersionGate(settings.update_types, type_required=settings.update_type_required),
+        ),
+    )
+    return Session(rig, policy, open_source(fd, name), cancelled=cancelled), rig
+
+
+def open_image(path: str) -> tuple[int, str]:
+    """A descriptor for an image and what to call it; ``-`` is standard input.
+
+    Raises:
+        DeviceError: it cannot be opened.
+    """
+    if path == "-":
+        return 0, "standard input"
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
+    except OSError as exc:
+        raise DeviceError(f"cannot open {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+
+
+def save(path: str, output: str) -> None:
+    """Save a stream to a file, durably.
+
+    Raises:
+        DeviceError: it cannot be read or written.
+    """
+    source, _ = open_image(path)
+    try:
+        with open(output, "wb") as file:
+            while block := os.read(source, 1024 * 1024):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as exc:
+        raise DeviceError(f"cannot save to {output}: {exc.strerror}", path=output, errno=exc.errno) from exc
+
+
+def lock(environ: Mapping[str, str]) -> int:
+    """Take the lock that lets one install run at a time; it is held until the process ends.
+
+    Raises:
+        Busy: another install holds it.
+        DeviceError: it cannot be made.
+    """
+    import fcntl
+
+    folder = environ.get("RUNTIME_DIRECTORY", "")
+    if not folder:
+        folder = "/run" if os.geteuid() == 0 else _temporary_folder(environ)
+    path = os.path.join(folder, "swagent.lock")
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise DeviceError(f"cannot open the lock {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        os.close(fd)
+        raise Busy("another update is running", hint=f"wait for it; it holds {path}") from exc
+    return fd
+
+
+def _temporary_folder(environ: Mapping[str, str]) -> str:
+    return environ.get("TMPDIR", "") or "/tmp"  # noqa: S108 - SWUpdate's rule; a private folder is made in it
+
+
+def _usual_bootloader(settings: InstallSettings) -> str:
+    return "uboot" if os.path.exists(settings.fwenv_config_location or FWENV_CONFIG_FILE) else ""
+
+
+def _drop_ins(folder: str) -> list[str]:
+    try:
+        return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".cfg"))
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise SettingsError(f"cannot list {folder}: {exc.strerror}") from exc
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            text = file.read(SETTINGS_BYTES_MAX + 1)
+    except OSError as exc:
+        raise SettingsError(f"cannot read {path}: {exc.strerror}") from exc
+    if len(text) > SETTINGS_BYTES_MAX:
+        raise SettingsError(f"{path} is longer than {SETTINGS_BYTES_MAX} bytes")
+    return text

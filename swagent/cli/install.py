@@ -1,0 +1,212 @@
+"""``swagent install`` and ``swagent -i``: SWUpdate's options with their meaning, and ours beside them."""
+
+import os
+import sys
+from types import FrameType
+
+from swagent.app import Wishes, lock, make_session, open_image, read_hardware, read_settings, save
+from swagent.errors import SwagentError, UsageError
+from swagent.events import EventBus
+from swagent.installer.session import Session, refused_early
+from swagent.settings import InstallSettings, layer
+
+from .options import Args, Command, Option
+from .screen import Screen, Syslog
+
+WHAT, WHO, HOW, OUT = "what to install", "who to trust", "how to behave", "output"
+
+# what a check, an install and an inspection have in common
+TRUST_OPTIONS = (
+    Option("key", "k", "FILE", "public key or certificates to verify with; may be repeated", WHO, True, ("ca-path",)),
+    Option("allow-unsigned", help="without a key, do not ask for a signature", group=WHO),
+    Option("key-aes", "K", "FILE", "AES key and iv of encrypted images", WHO, aliases=("decryption-key",)),
+    Option("cert-purpose", "", "PURPOSE", "what signing certificates must be for", WHO,
+           choices=("emailProtection", "codeSigning")),
+    Option("forced-signer-name", "", "CN", "common name that every signer must have", WHO),
+    Option("crl-path", "", "FILE", "certificates that were revoked", WHO),
+    Option("digest-provider", "", "NAME", "the only kind of signature to accept, by SWUpdate's name", WHO),
+)  # fmt: skip
+SELECTION_OPTIONS = (
+    Option("file", "f", "FILE", "settings file, default /etc/swupdate.cfg", HOW),
+    Option("select", "e", "SET,MODE", "software set and mode to install", WHAT),
+    Option("hwrevision", "H", "BOARD:REV", "this unit's hardware, instead of /etc/hwrevision", WHAT),
+)
+COMMAND = Command(
+    "install",
+    "Install an update. `swagent -i FILE` is the same; `-` reads standard input.",
+    "install:run",
+    options=(
+        Option("image", "i", "FILE", "the update; - for standard input", WHAT),
+        Option("check", "c", help="read and verify everything, write nothing; needs -i", group=WHAT),
+        Option("dry-run", "n", help="like --check, for any source", group=WHAT),
+        *SELECTION_OPTIONS,
+        Option("accepted-select", "q", "SET,MODE", "selections that others may ask for; an install has no others",
+               WHAT, True),
+        *TRUST_OPTIONS,
+        Option("hash-provider", "", "NAME", "accepted for SWUpdate's sake: SHA-256 is the same everywhere", WHO,
+               choices=("opensslSHA256", "WolfSSLSHA256", "mbedtlsSHA256")),
+        Option("decrypt-provider", "", "NAME", "accepted for SWUpdate's sake: AES is the same everywhere", WHO,
+               choices=("opensslAES", "WolfSSL", "mbedtlsAES")),
+        Option("no-downgrading", "N", "VERSION", "refuse anything lower", HOW),
+        Option("no-reinstalling", "R", "VERSION", "refuse this very version", HOW),
+        Option("max-version", "", "VERSION", "refuse anything higher", HOW),
+        Option("bootloader", "B", "NAME", "uboot, none, or one of a plug-in", HOW),
+        Option("fwenv-config", "", "FILE", "where U-Boot's environment is, default /etc/fw_env.config", HOW),
+        Option("no-transaction-marker", "M", help="never write recovery_status", group=HOW),
+        Option("no-state-marker", "m", help="never write ustate", group=HOW),
+        Option("preupdate", "P", "COMMAND", "shell command before anything is written", HOW),
+        Option("postupdate", "p", "COMMAND", "shell command after success", HOW),
+        Option("gen-swversions", "s", "FILE", "write what is installed there after success", HOW),
+        Option("verify-first", help="read the whole file before the first write", group=HOW),
+        Option("verify-cpio-sum", help="check cpio sums also where a sha256 is checked", group=HOW),
+        Option("allow-nothing", help="succeed when everything is installed already", group=HOW),
+        Option("blacklist", "b", "MTDS", "MTDs never to be scanned; this version scans none", HOW),
+        Option("output", "o", "FILE", "save what comes from standard input there, and install from it", HOW),
+        Option("json", help="one event a line, for programs", group=OUT),
+        Option("quiet", help="only the verdict", group=OUT),
+        Option("verbose", "v", help="all log lines", group=OUT),
+        Option("loglevel", "l", "0..5", "how much to log: 1 errors, 2 warnings, 3 infos, 4 traces, 5 all", OUT),
+        Option("syslog", "L", help="log to syslog too", group=OUT),
+    ),
+    arguments=("[FILE]",),
+    examples=(
+        "swagent -i update.swu -k release.pem -e stable,copy2   # into the second copy",
+        "curl -s https://host/update.swu | swagent install - -k release.pem",
+        "swagent -c -i update.swu -k release.pem -H gateway:1.3  # verify, write nothing",
+    ),
+)  # fmt: skip
+
+_AS_SETTINGS = {
+    "key-aes": "aes-key-file",
+    "cert-purpose": "cert-purpose",
+    "forced-signer-name": "forced-signer-name",
+    "crl-path": "crl-path",
+    "digest-provider": "digest-provider",
+    "select": "select",
+    "no-downgrading": "no-downgrading",
+    "no-reinstalling": "no-reinstalling",
+    "max-version": "max-version",
+    "bootloader": "bootloader",
+    "fwenv-config": "fwenv-config-location",
+    "preupdate": "preupdatecmd",
+    "postupdate": "postupdatecmd",
+    "gen-swversions": "gen-swversions",
+}
+
+
+def settings_of(args: Args) -> tuple[InstallSettings, list[str]]:
+    """All layers of the settings, the command line on top; and which keys of the files are not used."""
+    settings, ignored = read_settings(args.get("file"), os.environ)
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    if args.all("key"):
+        values["public-key-file"] = args.all("key")
+        origins["public-key-file"] = "command line --key"
+    for option, key in _AS_SETTINGS.items():
+        value = args.get(option)
+        if value is not None:
+            values[key] = value
+            origins[key] = f"command line --{option}"
+    level = args.get("loglevel")
+    if level is not None:
+        if level not in ("0", "1", "2", "3", "4", "5"):
+            raise UsageError(f"--loglevel takes 0 to 5, not {level!r}")
+        values["loglevel"], origins["loglevel"] = int(level), "command line --loglevel"
+    if args.on("verbose"):
+        values["loglevel"], origins["loglevel"] = 5, "command line --verbose"
+    if args.on("syslog"):
+        values["syslog"], origins["syslog"] = True, "command line --syslog"
+    return (layer(settings, values, origins=origins) if values else settings), ignored
+
+
+def run(args: Args) -> int:
+    """Install; returns 0, errors are raised (with ``--json`` they are the last line)."""
+    image = _image(args)
+    screens: list[Screen] = []
+    bus = EventBus()
+    if args.on("json"):
+        from .jsonlines import JsonLines
+
+        screens.append(Screen(bus, JsonLines(sys.stdout)))
+    session = None
+    try:
+        session = _prepare(args, image, bus, screens)
+        session.run()
+    except SwagentError as exc:
+        if not args.on("json"):
+            raise
+        if session is None:
+            bus.publish(refused_early(exc))
+        return exc.exit_code
+    finally:
+        for screen in screens:
+            screen.close()
+    return 0
+
+
+def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen]) -> Session:
+    settings, ignored = settings_of(args)
+    wishes = Wishes(
+        allow_unsigned=args.on("allow-unsigned"),
+        hardware=read_hardware(args.get("hwrevision")),
+        dry_run=args.on("check") or args.on("dry-run"),
+        verify_first=args.on("verify-first"),
+        verify_cpio_sum=args.on("verify-cpio-sum"),
+        nothing_is_success=args.on("allow-nothing"),
+        transaction_marker=not args.on("no-transaction-marker"),
+        state_marker=not args.on("no-state-marker"),
+    )
+    if not args.on("json"):
+        from .terminal import make_terminal
+
+        level = _LOG_LEVELS[settings.loglevel if settings.loglevel is not None else 2]
+        terminal = make_terminal(sys.stdout, os.environ, args.on("quiet"), log_level=level)
+        screens.append(Screen(bus, terminal))
+    if settings.syslog:
+        screens.append(Screen(bus, Syslog()))
+    if not wishes.dry_run:
+        lock(os.environ)
+    output = args.get("output")
+    if output is not None:
+        save(image, output)
+    fd, name = open_image(output or image)
+    stop = _Stop()
+    session, _ = make_session(settings, wishes, fd, name, bus=bus, environ=os.environ, cancelled=stop.asked)
+    for text in ignored:
+        session.log("info", text)
+    return session
+
+
+_LOG_LEVELS = ("error", "error", "warn", "info", "trace", "debug")
+
+
+def _image(args: Args) -> str:
+    image = args.get("image")
+    if args.arguments:
+        if image is not None:
+            raise UsageError(f"-i {image} and {args.arguments[0]!r} name two images")
+        image = args.arguments[0]
+    if args.on("check") and args.get("image") is None:
+        raise UsageError("--check needs -i")
+    if args.get("output") is not None and image != "-":
+        raise UsageError("--output saves a stream; a file is saved already", hint="use it with `install -`")
+    if image is None:
+        raise UsageError("which image? name it with -i", hint="see `swagent install --help`")
+    return image
+
+
+class _Stop:
+    """Remembers that somebody wants the update to stop."""
+
+    def __init__(self) -> None:
+        import signal
+
+        self._asked = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def asked(self) -> bool:
+        return self._asked
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True

@@ -1,0 +1,101 @@
+"""``swagent``: finds the command, runs it, and turns errors into a message and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from swagent.errors import SwagentError, UsageError
+
+from .options import Command, help_text, nearest, parse
+
+# verb, module below swagent.cli (its COMMAND has the options), what it is for
+VERBS: tuple[tuple[str, str, str], ...] = (
+    ("install", "install", "install an update (also `swagent -i FILE`, with SWUpdate's options)"),
+    ("check", "check", "say what an update would do, on this device or as another (--as)"),
+    ("info", "info", "say what is in an update, without judging it"),
+    ("verify", "verify", "check signature and digests of an update"),
+    ("make", "make", "build an update from a sw-description"),
+    ("sign", "sign", "sign or re-sign an update"),
+    ("extract", "extract", "list or unpack an update"),
+    ("handlers", "handlers", "list the handlers: what they serve, where they come from"),
+    ("config", "config", "show the settings in force and where each comes from"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except SwagentError as exc:
+        from .refusal import refusal_text
+        from .terminal import wants_colour, width_of
+
+        sys.stdout.flush()
+        text = refusal_text(exc, width_of(sys.stderr, os.environ), wants_colour(sys.stderr, os.environ))
+        sys.stderr.write(text)
+        return exc.exit_code
+    except BrokenPipeError:
+        # whoever read our output has gone; that is no error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 80
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("help", "--help", "-h"):
+        sys.stdout.write(_overview())
+        return 0 if words else 2
+    if words[0] == "--version":
+        from swagent import __version__
+
+        sys.stdout.write(f"swagent {__version__}\n")
+        return 0
+    if words[0].startswith("-"):
+        verb, rest = "install", words
+    else:
+        verb, rest = words[0], words[1:]
+    command = _command(verb)
+    if "--help" in rest or "-h" in rest:
+        from .terminal import width_of
+
+        sys.stdout.write(help_text(command, width_of(sys.stdout, os.environ)))
+        return 0
+    args = parse(command, rest)
+    from importlib import import_module
+
+    module, _, function = command.target.partition(":")
+    code: int = getattr(import_module(f"swagent.cli.{module}"), function)(args)
+    return code
+
+
+def _command(verb: str) -> Command:
+    for name, module, _ in VERBS:
+        if name == verb:
+            from importlib import import_module
+
+            command: Command = import_module(f"swagent.cli.{module}").COMMAND
+            return command
+    raise UsageError(
+        f"unknown command {verb!r}",
+        hint=nearest(verb, [name for name, _, _ in VERBS]) or "`swagent --help` lists the commands",
+    )
+
+
+def _overview() -> str:
+    from swagent import __version__
+
+    lines = [
+        f"swagent {__version__}: streams SWUpdate images to their targets, verifying as it goes",
+        "",
+        "usage: swagent -i UPDATE.swu -k KEY [OPTIONS]",
+        "       swagent COMMAND [OPTIONS]",
+        "",
+        "commands:",
+        *(f"  {name:<10} {summary}" for name, _, summary in VERBS),
+        "",
+        "`swagent COMMAND --help` tells more.",
+    ]
+    return "\n".join(lines) + "\n"
