@@ -69,13 +69,15 @@ def check_variable(name: str, value: str) -> None:
     """Whether a variable can be stored at all.
 
     Raises:
-        BootEnvError: its name is empty or has ``=``, or a NUL or an impossible character is in it.
+        BootEnvError: its name is empty or has ``=`` or a line end, or a NUL or an impossible character is in it.
     """
+    if "\n" in name:  # one that is stored already is kept: others may change beside it
+        raise BootEnvError(f"{name!r} is no name for a boot variable", hint="it needs a name of one line")
     _encode(name, value)
 
 
 def _encode(name: str, value: str) -> bytes:
-    if not name or "=" in name or "\0" in name or "\n" in name:
+    if not name or "=" in name or "\0" in name:
         raise BootEnvError(f"{name!r} is no name for a boot variable", hint="it needs a name without `=`")
     if "\0" in value:
         raise BootEnvError(f"the value of boot variable {name!r} has a NUL in it")
