@@ -176,7 +176,11 @@ def write(path: Path, *parts: bytes) -> str:
 
 
 def cms_sign(
-    folder: Path, content: bytes, *signers: Issued, carry: tuple[Issued, ...] = (), words: tuple[str, ...] = ()
+    folder: Path,
+    content: bytes,
+    *signers: Issued,
+    carry: tuple[Issued, ...] = (),
+    words: tuple[str, ...] = (),
 ) -> bytes:
     """``openssl cms -sign``, as the reference command does it."""
     source = write(folder / "content", content)
@@ -196,7 +200,14 @@ def cms_accepts(
 ) -> bool:
     """The verdict of ``openssl cms -verify``, asked as SWUpdate asks its library."""
     words = ["cms", "-verify", "-binary", "-inform", "DER", "-in", write(folder / "verify.sig", signature)]
-    words += ["-content", write(folder / "verify.content", content), "-CAfile", roots, "-no-CApath", "-no-CAstore"]
+    words += [
+        "-content",
+        write(folder / "verify.content", content),
+        "-CAfile",
+        roots,
+        "-no-CApath",
+        "-no-CAstore",
+    ]
     words += ["-attime", str(int(now_s)), "-out", "/dev/null"]
     if purpose:
         words += ["-purpose", purpose]
