@@ -1,6 +1,7 @@
 """Durability of many small files for the price of one: few files are fsynced, many by one syncfs per filesystem."""
 
 import os
+import stat
 
 from swagent.errors import DeviceError
 
@@ -28,20 +29,23 @@ class FileSync:
         return bool(self._few or self._by_device or self._renames)
 
     def later(self, fd: int) -> None:
-        """Promise that the file or folder open as ``fd`` is durable after the next ``flush``.
+        """Promise that the file open as ``fd`` is durable after the next ``flush``.
+
+        A folder stands for everything on its filesystem.
 
         Raises:
             DeviceError: the process has no file descriptor left, or a sync that was due at once failed.
         """
         try:
-            if self._by_device:
-                self._keep(fd)
+            status = os.fstat(fd)
+            if self._by_device or stat.S_ISDIR(status.st_mode):
+                self._keep(fd, status.st_dev)
             elif len(self._few) < FSYNC_MAX:
                 self._few.append(os.dup(fd))
             else:
                 for kept in self._few:
-                    self._keep(kept)
-                self._keep(fd)
+                    self._keep(kept, os.fstat(kept).st_dev)
+                self._keep(fd, status.st_dev)
                 self._close_few()
         except OSError as exc:
             raise _failed("cannot remember a file to sync", _path_of(fd), exc) from exc
@@ -74,7 +78,12 @@ class FileSync:
             except OSError as exc:
                 raise _failed("cannot sync a folder", parent, exc) from exc
             try:
-                self.later(fd)
+                if len(parents) > FSYNC_MAX:
+                    self.later(fd)
+                else:
+                    os.fsync(fd)
+            except OSError as exc:
+                raise _failed("cannot sync the folder", parent, exc) from exc
             finally:
                 os.close(fd)
         self._sync_all()
@@ -90,12 +99,11 @@ class FileSync:
         self._close_few()
         self._close_devices()
 
-    def _keep(self, fd: int) -> None:
-        device = os.fstat(fd).st_dev
+    def _keep(self, fd: int, device: int) -> None:
         if device in self._by_device:
             return
         if len(self._by_device) >= FILESYSTEMS_MAX:
-            _syncfs(fd)
+            sync_filesystem(fd)
             return
         self._by_device[device] = os.dup(fd)
 
@@ -109,7 +117,7 @@ class FileSync:
                     raise _failed("cannot sync", _path_of(fd), exc) from exc
             for fd in self._by_device.values():
                 try:
-                    _syncfs(fd)
+                    sync_filesystem(fd)
                 except OSError as exc:
                     raise _failed("cannot sync the filesystem of", _path_of(fd), exc) from exc
         finally:
@@ -137,7 +145,7 @@ def _fsync_name(fd: int) -> None:
             os.path.dirname(os.readlink(f"/proc/self/fd/{fd}")), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         )
     except OSError:
-        _syncfs(fd)
+        sync_filesystem(fd)
         return
     try:
         os.fsync(folder)
@@ -145,8 +153,8 @@ def _fsync_name(fd: int) -> None:
         os.close(folder)
 
 
-def _syncfs(fd: int) -> None:
-    """syncfs(2), which Python's ``os`` does not have.
+def sync_filesystem(fd: int) -> None:
+    """Write out everything on the filesystem that ``fd`` is on: syncfs(2), which Python's ``os`` does not have.
 
     Raises:
         OSError: as the kernel says.

@@ -127,7 +127,7 @@ def content(node: Any, folder: Path) -> bytes:
         unit, size_bytes = str(node["fill"]).encode(), int(node["bytes"])
         return (unit * (size_bytes // len(unit) + 1))[:size_bytes]
     if "file" in node:
-        return (folder / node["file"]).read_bytes()
+        return (folder / str(node["file"])).read_bytes()
     if "tar" in node:
         return tar_of(node, folder)
     return str(node["text"]).encode()
