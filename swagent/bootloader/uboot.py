@@ -46,7 +46,7 @@ class UBoot:
         """See ``Bootloader.all``."""
         places = read_config(self._config_path)
         with self._locked(writing=False):
-            _, _, data = self._current(places)
+            _, _, data = self._current(places, _read_all(places))
         return ubootenv.parse_variables(data)
 
     def set_many(self, changes: Mapping[str, str | None]) -> None:
@@ -60,7 +60,8 @@ class UBoot:
         places = read_config(self._config_path)
         redundant = len(places) == 2
         with self._locked(writing=True):
-            index, flags, data = self._current(places)
+            before = _read_all(places)
+            index, flags, data = self._current(places, before)
             stored = ubootenv.parse_variables(data)
             envflags.check(stored.get(".flags", ""), stored, wanted)
             variables = {name: value for name, value in stored.items() if name not in wanted}
@@ -71,14 +72,19 @@ class UBoot:
             raw = ubootenv.build_copy(
                 variables, places[0].size_bytes, flags=(flags + 1) & 0xFF if redundant else None
             )
-            _write(places[1 - index] if redundant else places[0], raw)
+            target = 1 - index if redundant else 0
+            try:
+                _write(places[target], raw)
+            except BootEnvError:
+                # what failed to become durable may be valid all the same: it must not come into force later
+                with suppress(BootEnvError):
+                    _write(places[target], before[target].ljust(len(raw), b"\0"))
+                raise
 
-    def _current(self, places: tuple[Place, ...]) -> tuple[int, int, bytes]:
+    def _current(self, places: tuple[Place, ...], raw: list[bytes]) -> tuple[int, int, bytes]:
         """The copy in force: its index, flags and variables."""
         redundant = len(places) == 2
-        if redundant:
-            _refuse_overlap(*places)
-        copies = [ubootenv.split_copy(_read(place), redundant=redundant) for place in places]
+        copies = [ubootenv.split_copy(copy, redundant=redundant) for copy in raw]
         valid = [(index, *copy) for index, copy in enumerate(copies) if copy is not None]
         if not valid:
             devices = " and ".join(place.device for place in places)
@@ -183,6 +189,12 @@ def _refuse_overlap(one: Place, other: Place) -> None:
         raise BootEnvError(
             f"the two copies of the boot environment overlap on {one.device}", hint="correct fw_env.config"
         )
+
+
+def _read_all(places: tuple[Place, ...]) -> list[bytes]:
+    if len(places) == 2:
+        _refuse_overlap(*places)
+    return [_read(place) for place in places]
 
 
 def _read(place: Place) -> bytes:
