@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 from swagent.clock import SystemClock
 from swagent.crypto.cipher import AesKey
-from swagent.crypto.signature import Trust
+from swagent.crypto.signature import Signer, Trust
 from swagent.errors import Busy, DeviceError, SettingsError, UsageError
 from swagent.events import EventBus
 from swagent.installer.gates import HardwareGate, VersionGate
 from swagent.installer.inventory import from_pairs, read_versions
 from swagent.installer.session import Policy, Rig, Session
 from swagent.model import Hardware, Unit
+from swagent.parser import Outline
 from swagent.settings import InstallSettings, from_config, from_environ
-from swagent.stream.source import open_source
+from swagent.stream import Member
+from swagent.stream.source import FileSource, open_source
 
 CONFIG_FILE = "/etc/swupdate.cfg"
 HARDWARE_FILE = "/etc/hwrevision"
@@ -202,6 +204,44 @@ def make_session(
         ),
     )
     return Session(rig, policy, open_source(fd, name), cancelled=cancelled), rig
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an image holds, believed or not.
+
+    Attributes:
+        signer: who signed it; None when no key was given.
+        has_signature: whether there is a signature at all.
+    """
+
+    outline: Outline
+    signer: Signer | None
+    has_signature: bool
+    members: tuple[Member, ...]
+
+
+def inspect_contents(settings: InstallSettings, fd: int, name: str) -> Contents:
+    """Read a file's headers and its description; verifies the signature when the settings name a key.
+
+    Raises:
+        SwagentError: it cannot be read, or the signature is none that is trusted.
+    """
+    from swagent.installer.intake import SIGNATURE, take_in
+    from swagent.parser import outline
+    from swagent.stream import Archive
+
+    archive = Archive(FileSource(fd, name))
+    members = archive.index()
+    intake = take_in(
+        archive,
+        trust_of(settings),
+        aes_key_of(settings),
+        size_max_bytes=settings.description_size_max_bytes,
+        now_s=SystemClock().now_s(),
+    )
+    signed = any(member.name == SIGNATURE for member in members)
+    return Contents(outline(intake.text), intake.signer, signed, tuple(members))
 
 
 def open_image(path: str) -> tuple[int, str]:

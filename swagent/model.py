@@ -235,12 +235,14 @@ class Planned:
     Attributes:
         reason: why it is skipped; "" otherwise.
         needs: the handler's findings; None before preflight and for skipped entries.
+        stored_bytes: size of its member, None when it has none or nobody knows yet (a stream).
     """
 
     artifact: Artifact
     fate: Fate
     reason: str = ""
     needs: Needs | None = None
+    stored_bytes: int | None = None
 
 
 @dataclass(frozen=True)

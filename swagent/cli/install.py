@@ -93,6 +93,9 @@ _AS_SETTINGS = {
     "gen-swversions": "gen-swversions",
 }
 
+SETTING_OPTIONS = (*_AS_SETTINGS, "file", "key", "loglevel", "verbose", "syslog")
+"""Options that change a setting."""
+
 
 def settings_of(args: Args) -> tuple[InstallSettings, list[str]]:
     """All layers of the settings, the command line on top; and which keys of the files are not used."""

@@ -47,15 +47,13 @@ class Planner:
             if reason:
                 entries.append(Planned(art, Fate.SKIPPED, reason))
                 continue
-            if card.data:
-                _judge_member(art, members)
-            entries.append(Planned(art, _fate(art, card)))
+            stored_bytes = _judge_member(art, members) if card.data else None
+            entries.append(Planned(art, _fate(art, card), stored_bytes=stored_bytes))
         scripts = []
         for art in description.scripts:
             card = self._judge(art)
-            if card.data and art.filename:
-                _judge_member(art, members)
-            scripts.append(Planned(art, Fate.SCRIPT))
+            stored_bytes = _judge_member(art, members) if card.data else None
+            scripts.append(Planned(art, Fate.SCRIPT, stored_bytes=stored_bytes))
         return Plan(description, tuple(entries), tuple(scripts))
 
     def handler(self, art: Artifact) -> Handler:
@@ -128,9 +126,9 @@ def _fate(art: Artifact, card: Card) -> Fate:
     return Fate.DIRECT if art.installed_directly else Fate.STAGED
 
 
-def _judge_member(art: Artifact, members: Mapping[str, Member] | None) -> None:
+def _judge_member(art: Artifact, members: Mapping[str, Member] | None) -> int | None:
     if members is None:
-        return
+        return None
     member = members.get(art.filename)
     if member is None:
         raise ArchiveError(
@@ -139,6 +137,7 @@ def _judge_member(art: Artifact, members: Mapping[str, Member] | None) -> None:
             hint="the image was put together wrongly",
         )
     judge_size(art, member)
+    return member.size_bytes
 
 
 def judge_size(art: Artifact, member: Member) -> None:

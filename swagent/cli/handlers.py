@@ -1,0 +1,45 @@
+"""``swagent handlers``: which handlers there are, and why one is not."""
+
+import sys
+
+from swagent.errors import RegistrationError
+from swagent.handlers import registry
+from swagent.handlers.api import Handler
+from swagent.plugins import Registry
+
+from .options import Args, Command, Option
+from .table import print_table
+
+COMMAND = Command(
+    "handlers",
+    "List the handlers: what they serve, which properties they take, where they come from.",
+    "handlers:run",
+    options=(Option("json", help="one handler a line, for programs"),),
+    examples=("swagent handlers",),
+)
+
+
+def run(args: Args) -> int:
+    """Print the list; a handler that cannot be loaded is listed with the reason."""
+    shelf = registry()
+    rows = [_row(entry.name, entry.origin, shelf) for entry in shelf.entries()]
+    head = ("handler", "sections", "streams", "properties", "origin", "unavailable")
+    if args.on("json"):
+        import json
+
+        for row in rows:
+            sys.stdout.write(json.dumps(dict(zip(head, row, strict=True))) + "\n")
+    else:
+        print_table(sys.stdout, head, rows)
+    return 0
+
+
+def _row(name: str, origin: str, shelf: Registry[Handler]) -> tuple[str, ...]:
+    try:
+        found = shelf.get(name)
+    except RegistrationError as exc:
+        return (name, "", "", "", origin, exc.message)
+    card, options = found.card, found.Options
+    kinds = " ".join(kind.name.lower() for kind in card.kinds)
+    properties = (field.replace("_", "-") for field in getattr(options, "__dataclass_fields__", ()))
+    return (name, kinds, "yes" if card.streams and card.data else "no", " ".join(properties), origin, "")

@@ -1,0 +1,63 @@
+"""``swagent info``: what is in an image, believed or not."""
+
+import os
+import sys
+
+from swagent.app import inspect_contents, open_image
+from swagent.errors import UsageError
+
+from .install import SELECTION_OPTIONS, TRUST_OPTIONS, settings_of
+from .options import Args, Command, Option
+from .table import print_table
+from .units import clean, size
+
+COMMAND = Command(
+    "info",
+    "Say what is in an update: version, boards, selections, members. With a key, also who signed it.",
+    "info:run",
+    options=(*TRUST_OPTIONS, *SELECTION_OPTIONS[:1], Option("json", help="as one JSON object, for programs")),
+    arguments=("FILE",),
+    examples=("swagent info update.swu", "swagent info update.swu -k release.pem"),
+)
+
+
+def run(args: Args) -> int:
+    """Print it; nothing is judged but what must be judged to read it."""
+    path = args.arguments[0]
+    if path == "-":
+        raise UsageError("info needs a file, not a stream")
+    settings, _ = settings_of(args)
+    fd, name = open_image(path)
+    contents = inspect_contents(settings, fd, name)
+    os.close(fd)
+    outline = contents.outline
+    signed = f"signed by {contents.signer.label} ({contents.signer.scheme})" if contents.signer else (
+        "signed, not verified: give a key with -k" if contents.has_signature else "not signed"
+    )  # fmt: skip
+    if args.on("json"):
+        import json
+
+        sys.stdout.write(
+            json.dumps(
+                {
+                    "version": outline.version,
+                    "description": outline.description,
+                    "signed": contents.has_signature,
+                    "signer": contents.signer.label if contents.signer else None,
+                    "boards": outline.boards,
+                    "selections": outline.selections,
+                    "members": [{"name": m.name, "bytes": m.size_bytes} for m in contents.members],
+                }
+            )
+            + "\n"
+        )
+        return 0
+    about = f'  "{clean(outline.description)}"' if outline.description else ""
+    sys.stdout.write(f"{clean(path)}   {clean(outline.version) or 'no version'}{about}   {signed}\n")
+    if outline.boards:
+        sys.stdout.write(f"boards       {clean(', '.join(outline.boards))}\n")
+    if outline.selections:
+        sys.stdout.write(f"selections   {clean('  '.join(outline.selections))}\n")
+    sys.stdout.write("\n")
+    print_table(sys.stdout, ("member", "size"), [(m.name, size(m.size_bytes)) for m in contents.members])
+    return 0
