@@ -7,7 +7,6 @@ number, synced and read back, so at every moment one copy is valid. A single cop
 
 import fcntl
 import os
-import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -15,12 +14,14 @@ from contextlib import contextmanager, suppress
 
 from swagent.errors import BootEnvError
 
-from . import envflags, ubootenv
+from . import ubootenv
 from .fwenv import Place, read_config
 
 CONFIG_PATH = "/etc/fw_env.config"
 LOCK_PATH = "/var/lock/fw_printenv.lock"
 LOCK_WAIT_S = 10.0
+
+_RAW_FLASH = ("/dev/mtd", "/dev/ubi")
 
 
 class UBoot:
@@ -63,7 +64,10 @@ class UBoot:
             before = _read_all(places)
             index, flags, data = self._current(places, before)
             stored = ubootenv.parse_variables(data)
-            envflags.check(stored.get(".flags", ""), stored, wanted)
+            if ".flags" in stored:
+                from . import envflags  # compiles patterns; few units have this variable
+
+                envflags.check(stored[".flags"], stored, wanted)
             variables = {name: value for name, value in stored.items() if name not in wanted}
             variables |= {name: value for name, value in wanted.items() if value is not None}
             if variables == stored:
@@ -146,7 +150,7 @@ def _open_lock(path: str) -> int:
 def _opened(place: Place, flags: int) -> Iterator[tuple[int, int]]:
     """A device and the absolute offset of a copy on it."""
     real = os.path.realpath(place.device)
-    if re.match(r"/dev/(mtd|ubi)", place.device) or re.match(r"/dev/(mtd|ubi)", real):
+    if place.device.startswith(_RAW_FLASH) or real.startswith(_RAW_FLASH):
         raise BootEnvError(
             f"a boot environment on raw flash ({place.device}) is not supported by this version",
             hint="keep it on a block device or in a file",
