@@ -86,9 +86,9 @@ class SessionEnv:
             override: replace what this session has staged for it before.
 
         Raises:
-            BootEnvError: there is no boot loader.
+            BootEnvError: there is no boot loader; a dry run does not need one.
         """
-        if self._bootloader is None:
+        if self._bootloader is None and not self._dry_run:
             self.require()
         if override or name not in self._pending:
             self._pending[name] = value

@@ -153,6 +153,13 @@ def test_without_boot_loader() -> None:
     env.fail()
 
 
+def test_dry_run_needs_no_boot_loader() -> None:
+    env = SessionEnv(None, dry_run=True)
+    env.begin()
+    env.stage("slot", "b")
+    env.succeed()
+
+
 def test_require_reads_once() -> None:
     SessionEnv(NoBootloader()).require()
 
