@@ -41,7 +41,7 @@ class Certificate:
 
     Attributes:
         label: where it comes from.
-        name: its common names, else its whole subject, for people.
+        name: its common names, else its whole subject, for people; ``issuer_name`` likewise.
         encoded: DER.
         common_names: as in the subject, in order.
         usages: key usage bits by cryptography's names; None when it has no such extension.
@@ -58,6 +58,7 @@ class Certificate:
     encoded: bytes
     parsed: "x509.Certificate"
     key: keys.PublicKey
+    issuer_name: str
     subject_der: bytes
     issuer_der: bytes
     serial: int
@@ -101,7 +102,7 @@ def load_certificate(label: str, encoded: bytes) -> Certificate:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.x509.oid import NameOID
 
-    try:
+    try:  # around all of it: cryptography parses some parts only when they are asked for
         parsed = x509.load_der_x509_certificate(encoded)
         subject_der, issuer_der, key_info = _names(encoded)
         public = parsed.public_key()
@@ -118,12 +119,20 @@ def load_certificate(label: str, encoded: bytes) -> Certificate:
             value if isinstance(value, str) else value.decode("utf-8", "replace")
             for value in (a.value for a in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
         )
-        shown = ", ".join(names) or parsed.subject.rfc4514_string() or label
+        shown = _printable(", ".join(names) or parsed.subject.rfc4514_string()) or label
+        issuer_name = _printable(parsed.issuer.rfc4514_string())
         not_before_s = parsed.not_valid_before_utc.timestamp()
         not_after_s = parsed.not_valid_after_utc.timestamp()
-    except (UnsupportedAlgorithm, TypeError, OverflowError, x509.InvalidVersion) as exc:
-        raise ValueError(str(exc)) from exc
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, SettingsError) as exc:
+    except SettingsError as exc:
+        raise ValueError(exc.message) from exc
+    except (
+        UnsupportedAlgorithm,
+        TypeError,
+        OverflowError,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ) as exc:
         raise ValueError(str(exc)) from exc
     problem = ""
     unknown = [oid for oid, extension in found.items() if extension.critical and oid not in _UNDERSTOOD]
@@ -143,6 +152,7 @@ def load_certificate(label: str, encoded: bytes) -> Certificate:
         encoded=encoded,
         parsed=parsed,
         key=key,
+        issuer_name=issuer_name,
         subject_der=subject_der,
         issuer_der=issuer_der,
         serial=parsed.serial_number,
@@ -274,7 +284,7 @@ def check_forced_name(certificate: Certificate, wanted: str) -> None:
         SignatureError: another one, or none.
     """
     if not certificate.common_names or any(name != wanted for name in certificate.common_names):
-        has = ", ".join(certificate.common_names) or "none"
+        has = certificate.name if certificate.common_names else "none"
         raise SignatureError(f"the signer's common name must be {wanted!r}, the certificate has {has}")
 
 
@@ -322,7 +332,7 @@ class _Search:
         if not self.reason:
             self.reason = (
                 f"the chain of {path[0].name} is incomplete: no certificate of the issuer "
-                f"{last.parsed.issuer.rfc4514_string()} is known"
+                f"{last.issuer_name} is known"
             )
         return None
 
@@ -425,6 +435,12 @@ def _date(time_s: float) -> str:
         return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(time_s))
     except (OverflowError, ValueError, OSError):
         return f"{time_s:.0f} s after 1970"
+
+
+def _printable(text: str) -> str:
+    """A name from outside, without what would steer a terminal, and not endless."""
+    shown = "".join(character if character.isprintable() else "?" for character in text[:200])
+    return shown if len(text) <= 200 else shown + "…"
 
 
 def _names(encoded: bytes) -> tuple[bytes, bytes, bytes]:

@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -108,7 +108,6 @@ class Wish:
     not_before_s: float = NOW_S - 100 * DAY_S
     not_after_s: float = NOW_S + 100 * DAY_S
     extras: tuple[tuple[x509.ExtensionType, bool], ...] = ()
-    digest: hashes.SHA256 | hashes.SHA1 = field(default_factory=hashes.SHA256)
     identifiers: bool = True
 
 
@@ -142,7 +141,7 @@ def issue(wish: Wish, issuer: Issued | None = None, key: Key | None = None) -> I
         builder = builder.add_extension(x509.ExtendedKeyUsage(wish.purposes), False)
     for extra, critical in wish.extras:
         builder = builder.add_extension(extra, critical)
-    return Issued(key, builder.sign(signer, wish.digest))
+    return Issued(key, builder.sign(signer, hashes.SHA256()))
 
 
 def crl(
@@ -188,11 +187,9 @@ def cms_sign(
     for number, signer in enumerate(signers):
         command += ["-signer", write(folder / f"signer{number}.pem", signer.pem)]
         command += ["-inkey", write(folder / f"signer{number}.key", private_pem(signer.key))]
-        if "-keyopt" not in words and words[-1:] == ("pss",):
-            command += ["-keyopt", "rsa_padding_mode:pss"]
     if carry:
         command += ["-certfile", write(folder / "carry.pem", *(item.pem for item in carry))]
-    return openssl(*[word for word in command if word != "pss"])
+    return openssl(*command)
 
 
 def cms_accepts(

@@ -198,7 +198,7 @@ def test_check_wants_a_key_for_the_scheme(tmp_path: Path) -> None:
     path = public(tmp_path, ec_key())
     check(Trust((path,)))
     check(Trust((path,), scheme="ecdsa"))
-    with pytest.raises(SettingsError, match="release.pem is ECDSA P-256"):
+    with pytest.raises(SettingsError, match=r"release\.pem is ECDSA P-256"):
         check(Trust((path,), scheme="rsa-pss"))
     with pytest.raises(SettingsError, match="no certificate"):
         check(Trust((path,), scheme="cms"))
