@@ -11,7 +11,8 @@ from swagent.errors import Busy, DeviceError, SettingsError, UsageError
 from swagent.events import EventBus
 from swagent.installer.gates import HardwareGate, VersionGate
 from swagent.installer.inventory import from_pairs, read_versions
-from swagent.installer.session import Policy, Rig, Session
+from swagent.installer.rig import Policy, Rig
+from swagent.installer.session import Session
 from swagent.model import Hardware, Unit
 from swagent.parser import Outline
 from swagent.settings import InstallSettings, from_config, from_environ

@@ -5,6 +5,7 @@ import sys
 from swagent.errors import RegistrationError
 from swagent.handlers import registry
 from swagent.handlers.api import Handler
+from swagent.handlers.options import load
 from swagent.plugins import Registry
 
 from .options import Args, Command, Option
@@ -36,9 +37,10 @@ def run(args: Args) -> int:
 
 def _row(name: str, origin: str, shelf: Registry[Handler]) -> tuple[str, ...]:
     try:
-        found = shelf.get(name)
+        found = load(shelf, name)
     except RegistrationError as exc:
         return (name, "", "", "", origin, exc.message)
+    assert found is not None  # noqa: S101 - it was listed a moment ago
     card, options = found.card, found.Options
     kinds = " ".join(kind.name.lower() for kind in card.kinds)
     properties = (field.replace("_", "-") for field in getattr(options, "__dataclass_fields__", ()))

@@ -7,7 +7,8 @@ from types import FrameType
 from swagent.app import Wishes, lock, make_session, open_image, read_hardware, read_settings, save
 from swagent.errors import SwagentError, UsageError
 from swagent.events import EventBus
-from swagent.installer.session import Session, refused_early
+from swagent.installer.report import refused_early
+from swagent.installer.session import Session
 from swagent.settings import InstallSettings, layer
 
 from .options import Args, Command, Option

@@ -1,1 +1,1 @@
-"""TODO"""
+"""One update, first byte to commit: plan, gates, session, boot environment."""

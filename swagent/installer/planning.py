@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from swagent.errors import ArchiveError, DescriptionError, RegistrationError, SizeError
 from swagent.handlers.api import Card, Handler
-from swagent.handlers.options import read_options
+from swagent.handlers.options import load, read_options
 from swagent.model import Artifact, Description, Fate, Kind, Plan, Planned, Unit
 from swagent.plugins import Registry
 from swagent.stream import Member
@@ -62,7 +62,7 @@ class Planner:
         Raises:
             DescriptionError: there is none of that name.
         """
-        found = self._handlers.get(art.type)
+        found = load(self._handlers, art.type)
         if found is None:
             from difflib import get_close_matches
 

@@ -7,108 +7,41 @@ pre-install scripts; staged members; post-install scripts; everything made durab
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from swagent.bootloader import Bootloader
-from swagent.clock import Clock
-from swagent.crypto.cipher import AesKey
-from swagent.crypto.signature import Signer, Trust
 from swagent.errors import (
     ArchiveError,
     Cancelled,
-    DeviceError,
     PreflightRefused,
     ScriptError,
     SwagentError,
     VersionRefused,
 )
-from swagent.events import Event, EventBus
-from swagent.handlers.api import Handler, Hardware
+from swagent.events import Event
 from swagent.handlers.options import read_options
 from swagent.hw.sync import FileSync
 from swagent.model import (
     Artifact,
     Description,
     Fate,
-    Gate,
     Kind,
     Needs,
     Phase,
     Plan,
     Planned,
-    Selection,
-    Sink,
-    Unit,
 )
-from swagent.plugins import Registry
-from swagent.stream import Archive, ArtifactData, Codec, Member, Source, Span
+from swagent.stream import Archive, ArtifactData, Member, Source
 from swagent.stream.pipeline import drain
-from swagent.stream.source import FileSource
 
 from .codecs import codec_for
 from .context import SessionContext
 from .env import SessionEnv
 from .intake import Intake, take_in
+from .members import Members, Workspace, named
 from .planning import Planner, judge_size, with_stream_fates
-
-SKIPPED_SUM_BYTES_MAX = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How an update is to be handled; every field is one decision of whoever asked for it.
-
-    Attributes:
-        trust: whom to believe; None only when unsigned images were allowed.
-        aes_key: for encrypted members and descriptions without a key of their own.
-        selection: software set and mode, None when none was chosen.
-        dry_run: read and judge everything, write nothing.
-        verify_first: read a file whole before the first write.
-        verify_cpio_sum: also sum members that have a sha256.
-        nothing_is_success: an update of which everything is installed already is no refusal.
-        pre_update: shell command before anything is written, by update type.
-        post_update: shell command after success, by update type.
-        tmpdir: folder for staged members and scripts.
-        versions_file: where to write the versions installed, "" for nowhere.
-    """
-
-    trust: Trust | None
-    aes_key: AesKey | None = None
-    selection: Selection | None = None
-    description_size_max_bytes: int = 4 * 1024 * 1024
-    dry_run: bool = False
-    verify_first: bool = False
-    verify_cpio_sum: bool = False
-    nothing_is_success: bool = False
-    transaction_marker: bool = True
-    state_marker: bool = True
-    pre_update: Mapping[str, str] | None = None
-    post_update: Mapping[str, str] | None = None
-    tmpdir: str = "/tmp"  # noqa: S108 - SWUpdate's default; the session makes a folder of its own there, mode 0700
-    versions_file: str = ""
-
-
-@dataclass(frozen=True)
-class Rig:
-    """The parts a session works with; ``app`` puts them together."""
-
-    handlers: Registry[Handler]
-    hw: Hardware
-    bootloader: Bootloader | None
-    bus: EventBus
-    clock: Clock
-    unit: Unit
-    gates: tuple[Gate, ...]
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What an image holds and what would be done with it."""
-
-    plan: Plan
-    signer: Signer | None
-    warnings: tuple[str, ...]
+from .report import row, verdict_facts
+from .rig import Inspection, Policy, Rig
 
 
 class Session:
@@ -133,11 +66,9 @@ class Session:
         self._sync = FileSync()
         self._env = SessionEnv(None)
         self._begun = False
-        self._folder = ""
+        self._workspace = Workspace(policy.tmpdir, self._id)
         self._started_s = rig.clock.monotonic_s()
         self._partitions_done = False
-        self._staged: dict[str, tuple[Source, int]] = {}
-        self._open_fds: list[int] = []
         self._ctx = SessionContext(
             hw=rig.hw,
             env=self._env,
@@ -145,11 +76,12 @@ class Session:
             bus=rig.bus,
             clock=rig.clock,
             session=self._id,
-            tmpdir=self._tmpdir,
+            tmpdir=self._workspace.path,
             chain=self._install_chained,
             cancelled=cancelled,
             dry_run=policy.dry_run,
         )
+        self._members = Members(self._archive, policy, self._ctx, self._workspace)
 
     # -- the whole
 
@@ -165,7 +97,8 @@ class Session:
             self._publish_verdict(exc)
             raise
         finally:
-            self._clean_up()
+            self._members.close()
+            self._workspace.remove()
         return result
 
     def _run(self) -> str:
@@ -285,7 +218,7 @@ class Session:
         look = getattr(worker, "preflight", None)
         if look is None:
             return planned
-        needs: Needs = _named(planned.artifact, lambda: look(planned.artifact, options, self._ctx))
+        needs: Needs = named(planned.artifact, lambda: look(planned.artifact, options, self._ctx))
         return replace(planned, needs=needs)
 
     # -- reading without writing
@@ -299,20 +232,20 @@ class Session:
         for member in rest:
             uses = wanted.pop(member.name, [])
             if not uses:
-                self._pass_over(member)
+                self._members.pass_over(member)
             elif members is None and len(uses) > 1:
-                self._stage(uses[0].artifact, member)
+                self._members.stage(uses[0].artifact, member)
                 for planned in uses:
-                    self._read_one(planned.artifact, self._open_staged(planned.artifact))
+                    self._read_one(planned.artifact, self._members.open_staged(planned.artifact))
             else:
                 for planned in uses:
-                    self._read_one(planned.artifact, self._open(planned.artifact, member))
+                    self._read_one(planned.artifact, self._members.open(planned.artifact, member))
         _nothing_missing(wanted)
 
     def _read_one(self, art: Artifact, data: ArtifactData) -> None:
         self._ctx.begin_step(art, data.size_bytes)
         self._ctx.tell("artifact.started")
-        _named(art, lambda: drain(data))
+        named(art, lambda: drain(data))
         self._ctx.tell("artifact.done", facts={"dry_run": True})
         self._ctx.end_step()
 
@@ -337,13 +270,14 @@ class Session:
             self._sync.flush()
             self._run_scripts(plan, Phase.POSTINSTALL)
             self._sync.flush()
-            self._write_versions(plan)
             env.succeed()
             if env.pending:
                 self._ctx.tell("bootenv.done", facts={"variables": list(env.pending)})
         except BaseException as exc:
             self._fail(plan, exc)
             raise
+        # the update is installed: what fails from here on is told, but undoes nothing
+        self._write_versions(plan)
         self._run_command(self._policy.post_update, plan, "post-update")
 
     def _verify_beforehand(self, plan: Plan, members: Mapping[str, Member]) -> None:
@@ -357,16 +291,16 @@ class Session:
             art = planned.artifact
             if (art.filename, art.sha256) not in judged:
                 member = members[art.filename]
-                _named(art, lambda art=art, member=member: drain(self._open(art, member, stored=True)))  # type: ignore[misc]  # lambda defaults
+                named(art, lambda art=art, member=member: drain(self._members.open(art, member, stored=True)))  # type: ignore[misc]  # lambda defaults
                 judged.add((art.filename, art.sha256))
         for planned in plan.scripts:
             if planned.artifact.filename and self._card(planned.artifact).data:
-                self._lay_out_script(
-                    planned.artifact, self._open(planned.artifact, members[planned.artifact.filename])
+                self._members.lay_out_script(
+                    planned.artifact, self._members.open(planned.artifact, members[planned.artifact.filename])
                 )
         for name, member in members.items():
             if name not in wanted:
-                self._pass_over(member)
+                self._members.pass_over(member)
 
     def _install_members(
         self, plan: Plan, rest: Iterator[Member], members: Mapping[str, Member] | None
@@ -381,23 +315,23 @@ class Session:
             for planned in uses:
                 if planned.fate is Fate.DIRECT:
                     self._apply_partitions(plan)
-                    self._install_one(planned, self._open(planned.artifact, member))
+                    self._install_one(planned, self._members.open(planned.artifact, member))
         _nothing_missing(wanted)
 
     def _take_from_stream(self, plan: Plan, member: Member, uses: list[Planned]) -> None:
         if not uses:
-            self._pass_over(member)
+            self._members.pass_over(member)
             return
         for planned in uses:
             judge_size(planned.artifact, member)
         if len(uses) == 1 and uses[0].fate is Fate.DIRECT:
             self._apply_partitions(plan)
-            self._install_one(uses[0], self._open(uses[0].artifact, member))
+            self._install_one(uses[0], self._members.open(uses[0].artifact, member))
             return
-        self._stage(uses[0].artifact, member)
+        self._members.stage(uses[0].artifact, member)
         for planned in uses:
             if planned.fate is Fate.SCRIPT:
-                self._lay_out_script(planned.artifact, self._open_staged(planned.artifact))
+                self._members.lay_out_script(planned.artifact, self._members.open_staged(planned.artifact))
 
     def _apply_partitions(self, plan: Plan) -> None:
         if self._partitions_done:
@@ -410,11 +344,11 @@ class Session:
 
     def _install_staged(self, planned: Planned) -> None:
         art = planned.artifact
-        if art.filename in self._staged:
-            data = self._open_staged(art)
+        if self._members.is_staged(art):
+            data = self._members.open_staged(art)
         else:
             member = next(m for m in self._archive.index() if m.name == art.filename)
-            data = self._open(art, member)
+            data = self._members.open(art, member)
         self._install_one(planned, data)
 
     def _install_one(self, planned: Planned, data: ArtifactData) -> None:
@@ -443,7 +377,7 @@ class Session:
         ctx.begin_step(art, total_bytes)
         ctx.tell("artifact.started")
         try:
-            _named(art, lambda: work(planned))
+            named(art, lambda: work(planned))
         except SwagentError as exc:
             ctx.tell("artifact.failed", message=exc.message)
             raise
@@ -462,7 +396,7 @@ class Session:
         ctx.begin_step(art, None)
         ctx.tell("script.started", facts={"phase": phase.value})
         try:
-            _named(art, lambda: worker.run(art, options, phase, ctx))
+            named(art, lambda: worker.run(art, options, phase, ctx))
         except SwagentError as exc:
             ctx.tell("script.failed", message=exc.message, facts={"phase": phase.value})
             raise
@@ -500,64 +434,6 @@ class Session:
         except SwagentError as later:
             ctx.log("error", f"the failed state could not be stored: {later.message}")
 
-    # -- members
-
-    def _open(self, art: Artifact, member: Member, *, stored: bool = False) -> ArtifactData:
-        """A member as ``Data``; with ``stored`` only its stored bytes, for the verdict."""
-        verify_sum = art.sha256 is None or self._policy.verify_cpio_sum
-        reader = self._archive.open(member, verify_sum=verify_sum)
-        if stored:
-            return ArtifactData(reader, Codec(art.label, member.size_bytes, art.sha256), self._checkpoint)
-        return ArtifactData(
-            reader, codec_for(art, member.size_bytes, self._policy.aes_key), self._ctx.progress
-        )
-
-    def _checkpoint(self, n_bytes: int) -> None:
-        self._ctx.checkpoint()
-
-    def _open_staged(self, art: Artifact) -> ArtifactData:
-        source, size_bytes = self._staged[art.filename]
-        reader = Span(source, 0, size_bytes, art.filename)
-        return ArtifactData(reader, codec_for(art, size_bytes, self._policy.aes_key), self._ctx.progress)
-
-    def _stage(self, art: Artifact, member: Member) -> None:
-        """Copy a member of a stream to the temporary folder, as stored; its digest is judged on the way."""
-        folder = os.path.join(self._tmpdir(), "staged")
-        os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, member.name)
-        room = os.statvfs(folder)
-        if member.size_bytes > room.f_bavail * room.f_frsize:
-            raise DeviceError(
-                f"{folder} has no room for {member.name} ({member.size_bytes} bytes)",
-                path=folder,
-                artifact=art.label,
-                hint="set TMPDIR to a larger folder, or mark the entry installed-directly",
-            )
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._open_fds.append(fd)
-        _named(art, lambda: self._open(art, member, stored=True).pour(Sink(fd)))
-        self._staged[member.name] = (FileSource(fd, path), member.size_bytes)
-
-    def _pass_over(self, member: Member) -> None:
-        """A member nobody wants: small ones are still judged by their sum, as SWUpdate does."""
-        if member.size_bytes <= SKIPPED_SUM_BYTES_MAX:
-            drain(
-                ArtifactData(
-                    self._archive.open(member, verify_sum=True), Codec(member.name, member.size_bytes)
-                )
-            )
-
-    def _lay_out_script(self, art: Artifact, data: ArtifactData) -> None:
-        folder = os.path.join(self._tmpdir(), "scripts")
-        os.makedirs(folder, exist_ok=True)
-        fd = os.open(
-            os.path.join(folder, art.filename), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
-        )
-        try:
-            _named(art, lambda: data.pour(Sink(fd)))
-        finally:
-            os.close(fd)
-
     # -- small things
 
     def _card(self, art: Artifact) -> Any:
@@ -566,29 +442,6 @@ class Session:
     def _worker(self, art: Artifact) -> tuple[Any, Any]:
         cls = self._planner.handler(art)
         return cls(), read_options(cls.Options, art)[0]
-
-    def _tmpdir(self) -> str:
-        if not self._folder:
-            folder = os.path.join(self._policy.tmpdir, f"swagent-{self._id}")
-            try:
-                os.mkdir(folder, 0o700)
-            except OSError as exc:
-                raise DeviceError(
-                    f"cannot make the temporary folder {folder}: {exc.strerror}",
-                    path=folder,
-                    errno=exc.errno,
-                    hint="set TMPDIR to a folder that can be written",
-                ) from exc
-            self._folder = folder
-        return self._folder
-
-    def _clean_up(self) -> None:
-        for fd in self._open_fds:
-            os.close(fd)
-        if self._folder:
-            from shutil import rmtree
-
-            rmtree(self._folder, ignore_errors=True)
 
     def _tell_plan(self, plan: Plan) -> None:
         description = plan.description
@@ -602,8 +455,8 @@ class Session:
                 "selection": str(self._policy.selection) if self._policy.selection else None,
                 "dry_run": self._policy.dry_run,
                 "reboot": description.reboot is not False,
-                "entries": [_row(planned) for planned in plan.entries],
-                "scripts": [_row(planned) for planned in plan.scripts],
+                "entries": [row(planned) for planned in plan.entries],
+                "scripts": [row(planned) for planned in plan.scripts],
             },
         )
         for planned in plan.entries:
@@ -642,42 +495,11 @@ class Session:
         self._ctx.tell(
             "update.verdict",
             message=exc.message,
-            facts={**_verdict_facts(exc, result), "seconds": self._seconds()},
+            facts={**verdict_facts(exc, result), "seconds": self._seconds()},
         )
 
     def _seconds(self) -> float:
         return round(self._rig.clock.monotonic_s() - self._started_s, 3)
-
-
-def refused_early(exc: SwagentError) -> Event:
-    """The verdict on an update that was refused before there was a session."""
-    return Event("update.verdict", message=exc.message, facts=_verdict_facts(exc, "refused"))
-
-
-def _verdict_facts(exc: SwagentError, result: str) -> dict[str, object]:
-    return {
-        "result": result,
-        "exit_code": exc.exit_code,
-        "error": {
-            "class": type(exc).__name__,
-            "message": exc.message,
-            "hint": exc.hint,
-            "artifact": exc.artifact,
-            "handler": exc.handler,
-        },
-        "next": exc.hint,
-    }
-
-
-def _row(planned: Planned) -> dict[str, object]:
-    return {
-        "artifact": planned.artifact.label,
-        "handler": planned.artifact.type,
-        "fate": planned.fate.value,
-        "reason": planned.reason,
-        "target": planned.needs.target if planned.needs else "",
-        "bytes": planned.needs.write_bytes if planned.needs else None,
-    }
 
 
 def _by_member(plan: Plan) -> dict[str, list[Planned]]:
@@ -692,13 +514,3 @@ def _by_member(plan: Plan) -> dict[str, list[Planned]]:
 def _nothing_missing(wanted: Mapping[str, list[Planned]]) -> None:
     for name, uses in wanted.items():
         raise ArchiveError(f"{uses[0].artifact.where}: the archive has no member {name!r}", artifact=name)
-
-
-def _named(art: Artifact, work: Callable[[], Any]) -> Any:
-    """Do some work for an entry; its errors get the entry's and the handler's name."""
-    try:
-        return work()
-    except SwagentError as exc:
-        exc.artifact = exc.artifact or art.label
-        exc.handler = exc.handler or art.type
-        raise

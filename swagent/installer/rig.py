@@ -1,0 +1,69 @@
+"""What a session is given: decisions, parts; and what an inspection gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from swagent.bootloader import Bootloader
+from swagent.clock import Clock
+from swagent.crypto.cipher import AesKey
+from swagent.crypto.signature import Signer, Trust
+from swagent.events import EventBus
+from swagent.handlers.api import Handler, Hardware
+from swagent.model import Gate, Plan, Selection, Unit
+from swagent.plugins import Registry
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How an update is to be handled; every field is one decision of whoever asked for it.
+
+    Attributes:
+        trust: whom to believe; None only when unsigned images were allowed.
+        aes_key: for encrypted members and descriptions without a key of their own.
+        selection: software set and mode, None when none was chosen.
+        dry_run: read and judge everything, write nothing.
+        verify_first: read a file whole before the first write.
+        verify_cpio_sum: also sum members that have a sha256.
+        nothing_is_success: an update of which everything is installed already is no refusal.
+        pre_update: shell command before anything is written, by update type.
+        post_update: shell command after success, by update type.
+        tmpdir: folder for staged members and scripts.
+        versions_file: where to write the versions installed, "" for nowhere.
+    """
+
+    trust: Trust | None
+    aes_key: AesKey | None = None
+    selection: Selection | None = None
+    description_size_max_bytes: int = 4 * 1024 * 1024
+    dry_run: bool = False
+    verify_first: bool = False
+    verify_cpio_sum: bool = False
+    nothing_is_success: bool = False
+    transaction_marker: bool = True
+    state_marker: bool = True
+    pre_update: Mapping[str, str] | None = None
+    post_update: Mapping[str, str] | None = None
+    tmpdir: str = "/tmp"  # noqa: S108 - SWUpdate's default; the session makes a folder of its own there, mode 0700
+    versions_file: str = ""
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The parts a session works with; ``app`` puts them together."""
+
+    handlers: Registry[Handler]
+    hw: Hardware
+    bootloader: Bootloader | None
+    bus: EventBus
+    clock: Clock
+    unit: Unit
+    gates: tuple[Gate, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What an image holds and what would be done with it."""
+
+    plan: Plan
+    signer: Signer | None
+    warnings: tuple[str, ...]
