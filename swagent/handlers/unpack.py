@@ -107,10 +107,13 @@ class Unpacker:
                         piece = piece[os.write(fd, piece) :]
             if self._keep:
                 uid, gid = reader.owner()
-                os.fchown(fd, uid, gid)  # clears set-id bits and capabilities, so it comes first
+                made = os.fstat(fd)  # a change costs the filesystem's journal more than looking costs us
+                if uid != made.st_uid or gid != made.st_gid:
+                    os.fchown(fd, uid, gid)  # clears set-id bits and capabilities, so it comes first
                 for key, value in self._xattrs():
                     os.setxattr(fd, key, value)
-                os.fchmod(fd, reader.mode)
+                if reader.mode != made.st_mode & 0o7777 or reader.pax:
+                    os.fchmod(fd, reader.mode)
                 time_ns = reader.mtime_ns()
                 os.utime(fd, ns=(time_ns, time_ns))
         finally:
