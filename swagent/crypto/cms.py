@@ -1,8 +1,7 @@
 """CMS SignedData, the container of signatures by certificate (RFC 5652 §5, swu format §5.3).
 
 Only the parts that vouch for sw-description: content type id-data, detached or attached and equal. The container is
-read by ``der``, strictly; certificates and signatures are checked by ``cryptography``. ``build`` makes what
-``openssl cms -sign -outform DER -nosmimecap -binary`` makes.
+read by ``der``, strictly; certificates and signatures are checked by ``cryptography``.
 """
 
 from dataclasses import dataclass
@@ -11,25 +10,24 @@ from typing import TYPE_CHECKING
 from swagent.errors import SignatureError
 
 from . import der
-from .chain import Certificate, RevocationList, check_forced_name, load_certificate, trusted_path
+from .certificate import Certificate, RevocationList, load_certificate
+from .chain import check_forced_name, trusted_path
 from .digest import same
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 SIGNERS_MAX = 8
 CERTIFICATES_MAX = 32
 
-_DATA = "1.2.840.113549.1.7.1"
-_SIGNED_DATA = "1.2.840.113549.1.7.2"
-_CONTENT_TYPE = "1.2.840.113549.1.9.3"
-_MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
-_SIGNING_TIME = "1.2.840.113549.1.9.5"
-_RSA = "1.2.840.113549.1.1.1"
+DATA = "1.2.840.113549.1.7.1"
+SIGNED_DATA = "1.2.840.113549.1.7.2"
+CONTENT_TYPE = "1.2.840.113549.1.9.3"
+MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
+SIGNING_TIME = "1.2.840.113549.1.9.5"
+RSA = "1.2.840.113549.1.1.1"
 _RSA_PSS = "1.2.840.113549.1.1.10"
 _MGF1 = "1.2.840.113549.1.1.8"
 _DIGESTS = {
@@ -48,8 +46,8 @@ _ECDSA_WITH = {
     "1.2.840.10045.4.3.3": "SHA384",
     "1.2.840.10045.4.3.4": "SHA512",
 }
-_ECDSA_SHA256 = "1.2.840.10045.4.3.2"
-_SHA256 = "2.16.840.1.101.3.4.2.1"
+ECDSA_SHA256 = "1.2.840.10045.4.3.2"
+SHA256 = "2.16.840.1.101.3.4.2.1"
 
 
 @dataclass(frozen=True)
@@ -240,7 +238,7 @@ def _digest(name: str, content: bytes) -> bytes:
 def _parse(blob: bytes) -> SignedData:
     info = der.Fields(der.read(blob, der.SEQUENCE).body, "ContentInfo")
     kind = der.oid(info.take(der.OID).body)
-    if kind != _SIGNED_DATA:
+    if kind != SIGNED_DATA:
         raise ValueError(f"content type {kind} instead of signedData")
     wrapped = info.take(der.CONTEXT_0)
     info.end()
@@ -251,7 +249,7 @@ def _parse(blob: bytes) -> SignedData:
     data.take(der.SET)  # digestAlgorithms: a hint for one-pass readers; each signer names its own
     inner = der.Fields(data.take(der.SEQUENCE).body, "EncapsulatedContentInfo")
     kind = der.oid(inner.take(der.OID).body)
-    if kind != _DATA:
+    if kind != DATA:
         raise ValueError(f"signed content of type {kind} instead of data")
     attached = inner.maybe(der.CONTEXT_0)
     inner.end()
@@ -317,13 +315,13 @@ def _message_digest(attributes: der.Element) -> bytes:
         if kind in values:
             raise ValueError(f"signed attribute {kind} occurs twice")
         values[kind] = value
-    for kind, name in ((_CONTENT_TYPE, "content type"), (_MESSAGE_DIGEST, "message digest")):
+    for kind, name in ((CONTENT_TYPE, "content type"), (MESSAGE_DIGEST, "message digest")):
         if kind not in values:
             raise ValueError(f"the signed attributes lack the {name}")
-    content_type = der.oid(der.read(values[_CONTENT_TYPE].body, der.OID).body)
-    if content_type != _DATA:
+    content_type = der.oid(der.read(values[CONTENT_TYPE].body, der.OID).body)
+    if content_type != DATA:
         raise ValueError(f"the signed content type is {content_type}, not data")
-    return der.read(values[_MESSAGE_DIGEST].body, der.OCTET_STRING).body
+    return der.read(values[MESSAGE_DIGEST].body, der.OCTET_STRING).body
 
 
 def _algorithm(element: der.Element) -> tuple[str, der.Element | None]:
@@ -354,7 +352,7 @@ def _signature_algorithm(element: der.Element, digest: str) -> tuple[str, int]:
     if name == _RSA_PSS:
         return name, _pss_salt_bytes(parameters, digest)
     _plain(parameters, name)
-    if name != _RSA and (_RSA_WITH | _ECDSA_WITH).get(name) != digest:
+    if name != RSA and (_RSA_WITH | _ECDSA_WITH).get(name) != digest:
         raise ValueError(f"signature algorithm {name} with {digest}; RSA, RSA-PSS and ECDSA are accepted")
     return name, 0
 
@@ -378,75 +376,3 @@ def _pss_salt_bytes(parameters: der.Element | None, digest: str) -> int:
     if not 0 <= salt_bytes <= 2048:
         raise ValueError(f"RSA-PSS with a salt of {salt_bytes} bytes")
     return salt_bytes
-
-
-def build(
-    content: bytes,
-    key: "RSAPrivateKey | EllipticCurvePrivateKey",
-    certificate: Certificate,
-    others: "Sequence[Certificate]",
-    *,
-    signing_time_s: float | None,
-) -> bytes:
-    """Sign ``content`` with SHA-256: a detached SignedData in DER with one signer.
-
-    Args:
-        content: what to sign.
-        key: the signer's private key; the caller has checked that it belongs to ``certificate``.
-        certificate: the signer's, carried along.
-        others: further certificates to carry along, intermediates of the chain.
-        signing_time_s: seconds since 1970 for the attribute signingTime; None leaves it out, so that an RSA signature
-            of the same content is the same.
-    """
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-    from .signing import sign_ecdsa, sign_rsa
-
-    sha256 = der.write(der.SEQUENCE, der.write_oid(_SHA256))
-    attributes = [
-        _attribute(_CONTENT_TYPE, der.write_oid(_DATA)),
-        _attribute(_MESSAGE_DIGEST, der.write(der.OCTET_STRING, _digest("SHA256", content))),
-    ]
-    if signing_time_s is not None:
-        attributes.append(_attribute(_SIGNING_TIME, _time(signing_time_s)))
-    attributes.sort()  # SET OF in DER (X.690 §11.6)
-    to_sign = der.write(der.SET, *attributes)
-    if isinstance(key, RSAPrivateKey):
-        signature = sign_rsa(to_sign, key)
-        algorithm = der.write(der.SEQUENCE, der.write_oid(_RSA), der.write(der.NULL))
-    else:
-        signature = sign_ecdsa(to_sign, key)
-        algorithm = der.write(der.SEQUENCE, der.write_oid(_ECDSA_SHA256))
-    signer = der.write(
-        der.SEQUENCE,
-        der.write_integer(1),
-        der.write(der.SEQUENCE, certificate.issuer_der, der.write_integer(certificate.serial)),
-        sha256,
-        der.write(der.CONTEXT_0, *attributes),
-        algorithm,
-        der.write(der.OCTET_STRING, signature),
-    )
-    carried = dict.fromkeys([certificate.encoded, *(other.encoded for other in others)])
-    data = der.write(
-        der.SEQUENCE,
-        der.write_integer(1),
-        der.write(der.SET, sha256),
-        der.write(der.SEQUENCE, der.write_oid(_DATA)),
-        der.write(der.CONTEXT_0, *sorted(carried)),
-        der.write(der.SET, signer),
-    )
-    return der.write(der.SEQUENCE, der.write_oid(_SIGNED_DATA), der.write(der.CONTEXT_0, data))
-
-
-def _attribute(kind: str, value: bytes) -> bytes:
-    return der.write(der.SEQUENCE, der.write_oid(kind), der.write(der.SET, value))
-
-
-def _time(time_s: float) -> bytes:
-    """UTCTime until 2049, GeneralizedTime after (RFC 5652 §11.3)."""
-    import time
-
-    moment = time.gmtime(time_s)
-    if 1950 <= moment.tm_year <= 2049:
-        return der.write(der.UTC_TIME, time.strftime("%y%m%d%H%M%SZ", moment).encode())
-    return der.write(der.GENERALIZED_TIME, time.strftime("%Y%m%d%H%M%SZ", moment).encode())

@@ -89,11 +89,11 @@ def check(trust: Trust) -> None:
     material = _load(trust)
     public = [keys.load_public_key(label, der) for label, der in material.public_keys]
     if trust.scheme == "cms" or (material.certificates and trust.scheme == "auto"):
-        from . import chain
+        from . import certificate
 
-        chain.load_trusted(material.certificates)
+        certificate.load_trusted(material.certificates)
         if trust.crl_path:
-            chain.load_crls(trust.crl_path)
+            certificate.load_crls(trust.crl_path)
     elif trust.scheme != "auto":
         _fitting(public, trust)
 
@@ -138,16 +138,16 @@ def verify(content: bytes, signature: bytes, trust: Trust, *, now_s: float) -> S
                 + ", ".join(label for label, _ in material.public_keys),
                 hint="configure the certificate of the authority, or sign with a bare key",
             )
-        from . import chain, cms
+        from . import certificate, cms
 
         return Signer(
             cms.verify(
                 content,
                 signature,
-                chain.load_trusted(material.certificates),
+                certificate.load_trusted(material.certificates),
                 purpose=trust.cert_purpose,
                 forced_signer_name=trust.forced_signer_name,
-                crls=chain.load_crls(trust.crl_path) if trust.crl_path else None,
+                crls=certificate.load_crls(trust.crl_path) if trust.crl_path else None,
                 now_s=now_s,
             ),
             "CMS",

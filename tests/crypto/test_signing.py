@@ -114,6 +114,12 @@ def test_a_key_that_does_not_go_with_the_scheme(tmp_path: Path, key: Key, scheme
         sign(CONTENT, key_file=private(tmp_path, key), scheme=scheme)
 
 
+def test_a_signing_time_out_of_range(tmp_path: Path) -> None:
+    leaf = write(tmp_path / "leaf.pem", issue(Wish(), key=ec_key()).pem)
+    with pytest.raises(SettingsError, match="out of range"):
+        sign(CONTENT, key_file=private(tmp_path, ec_key()), certificate_file=leaf, signing_time_s=1e30)
+
+
 def test_files_that_do_not_belong(tmp_path: Path) -> None:
     key = private(tmp_path, rsa_key())
     other = write(tmp_path / "other.pem", issue(Wish(), key=rsa_key(1)).pem)

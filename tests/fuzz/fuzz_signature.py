@@ -6,7 +6,7 @@ from functools import cache
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from swagent.crypto import chain, cms, keys, signature, signing
+from swagent.crypto import certificate, chain, cms, keys, signature, signing
 from swagent.errors import SwagentError
 from tests.crypto.pki import NOW_S, Wish, crl, ec_key, issue, private_pem, public_pem, root_wish, rsa_key
 
@@ -24,7 +24,7 @@ def _file(data: bytes) -> str:
 _ROOT = issue(root_wish())
 _MIDDLE = issue(root_wish("middle"), _ROOT)
 _LEAF = issue(Wish(), _MIDDLE, rsa_key())
-_TRUSTED = chain.load_trusted([("root", _ROOT.encoded)])
+_TRUSTED = certificate.load_trusted([("root", _ROOT.encoded)])
 _TRUST = signature.Trust((_file(public_pem(rsa_key()) + public_pem(ec_key()) + _ROOT.pem),))
 
 
@@ -35,8 +35,8 @@ def one_input(data: bytes) -> None:
     with contextlib.suppress(SwagentError):
         assert 1 <= len(cms.parse(data).signers) <= cms.SIGNERS_MAX
     with contextlib.suppress(SwagentError, ValueError):  # ValueError is how load_certificate says malformed
-        certificate = chain.load_certificate("fuzzed", data)
-        chain.trusted_path(certificate, _TRUSTED, (), purpose="emailProtection", crls=None, now_s=NOW_S)
+        loaded = certificate.load_certificate("fuzzed", data)
+        chain.trusted_path(loaded, _TRUSTED, (), purpose="emailProtection", crls=None, now_s=NOW_S)
     with contextlib.suppress(SwagentError):
         keys.load_public_key("fuzzed", data)
     with contextlib.suppress(ValueError):  # how pem_blocks says malformed
