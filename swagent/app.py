@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from swagent.clock import SystemClock
 from swagent.crypto.cipher import AesKey
@@ -26,8 +26,7 @@ FWENV_CONFIG_FILE = "/etc/fw_env.config"
 SETTINGS_BYTES_MAX = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What is asked of one install, beside the settings.
 
     Attributes:
@@ -207,8 +206,7 @@ def make_session(
     return Session(rig, policy, open_source(fd, name), cancelled=cancelled), rig
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(NamedTuple):
     """What an image holds, believed or not.
 
     Attributes:

@@ -6,13 +6,12 @@ Events rise from the installer to doors. Names come in triples ``*.started``, ``
 
 from _thread import allocate_lock
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One piece of news.
 
     Attributes:
@@ -39,7 +38,7 @@ class Event:
     step: int = 0
     steps: int = 0
     message: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def is_progress(self) -> bool:

@@ -4,9 +4,9 @@ Sources: swu format (SWUpdate's documentation of sw-description); attribute name
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
-from typing import Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Reader(Protocol):
@@ -23,8 +23,7 @@ class Reader(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Sink:
+class Sink(NamedTuple):
     """A file descriptor that the pipe may write by itself.
 
     Attributes:
@@ -90,8 +89,7 @@ class Compression(Enum):
     ZSTD = "zstd"
 
 
-@dataclass(frozen=True)
-class Hardware:
+class Hardware(NamedTuple):
     """A board and its revision, as ``-H board:rev`` or ``/etc/hwrevision`` tell."""
 
     board: str
@@ -101,8 +99,7 @@ class Hardware:
         return f"{self.board} rev {self.revision}"
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """Software set and mode, ``-e set,mode``."""
 
     software_set: str
@@ -112,8 +109,7 @@ class Selection:
         return f"{self.software_set},{self.mode}"
 
 
-@dataclass(frozen=True)
-class Artifact:
+class Artifact(NamedTuple):
     """One entry of ``images``, ``files``, ``scripts`` or ``partitions`` (swu format §2.9).
 
     Attributes:
@@ -153,7 +149,7 @@ class Artifact:
     sha256: bytes | None = None
     installed_directly: bool = False
     preserve_attributes: bool = False
-    properties: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    properties: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     where: str = ""
 
     def prop(self, key: str) -> str | None:
@@ -167,8 +163,7 @@ class Artifact:
         return self.filename or self.name or self.type
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(NamedTuple):
     """sw-description, resolved for one board and selection (swu format §2.7, §2.8).
 
     Attributes:
@@ -193,8 +188,8 @@ class Description:
     files: tuple[Artifact, ...] = ()
     scripts: tuple[Artifact, ...] = ()
     partitions: tuple[Artifact, ...] = ()
-    bootenv: Mapping[str, str] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
+    bootenv: Mapping[str, str] = MappingProxyType({})
+    variables: Mapping[str, str] = MappingProxyType({})
     update_type_given: bool = False
 
     @property
@@ -213,8 +208,7 @@ class Fate(Enum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(NamedTuple):
     """What a handler found beforehand.
 
     Attributes:
@@ -228,8 +222,7 @@ class Needs:
     reboot: bool = False
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(NamedTuple):
     """One entry and what will be done with it.
 
     Attributes:
@@ -245,8 +238,7 @@ class Planned:
     stored_bytes: int | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What an update will do, entry by entry, in order of installation; scripts apart."""
 
     description: Description
@@ -259,8 +251,7 @@ class Plan:
         return sum(p.fate is not Fate.SKIPPED for p in self.entries) + 2 * len(self.scripts)
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """The device, as gates and the planner know it.
 
     Attributes:
@@ -269,7 +260,7 @@ class Unit:
     """
 
     hardware: Hardware | None = None
-    installed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    installed: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class Gate(Protocol):

@@ -1,16 +1,14 @@
 """The one registry class. A shelf is a registry that also reads an entry-point group of the same name."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from .errors import RegistrationError
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Entry(Generic[T]):
+class Entry(NamedTuple, Generic[T]):
     """One thing on a shelf.
 
     Attributes:

@@ -5,13 +5,12 @@ and ``swagent -i`` is held to a start-up budget that argparse alone would take a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from swagent.errors import UsageError
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One option.
 
     Attributes:
@@ -37,8 +36,7 @@ class Option:
     dashes: bool = False
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """One verb.
 
     Attributes:
@@ -58,13 +56,19 @@ class Command:
     examples: tuple[str, ...] = ()
 
 
-@dataclass
 class Args:
-    """What was typed: options by long name, positional arguments in order."""
+    """What was typed.
 
-    values: dict[str, list[str]] = field(default_factory=dict)
-    switches: set[str] = field(default_factory=set)
-    arguments: list[str] = field(default_factory=list)
+    Attributes:
+        values: of the options, by long name.
+        switches: long names of those given.
+        arguments: the positional ones, in order.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[str]] = {}
+        self.switches: set[str] = set()
+        self.arguments: list[str] = []
 
     def get(self, name: str) -> str | None:
         """The last value of an option, None if it was not given."""

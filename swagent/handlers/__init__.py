@@ -1,4 +1,4 @@
-"""The handlers: code that installs one type of artifact each. The built-ins are listed here, and loaded when asked for."""
+"""The handlers: code that installs one type of artifact each. Built-ins are listed here and loaded when asked for."""
 
 from swagent.plugins import Registry
 

@@ -7,16 +7,14 @@ module state and no work at import.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from swagent.model import Artifact, Data, Kind, Needs, Phase, Reader, Sink
 
 C = TypeVar("C", bound=type)
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """What is known of a handler without running it.
 
     Attributes:

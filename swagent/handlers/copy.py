@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from swagent.errors import DescriptionError, DeviceError, PreflightRefused, SizeError, SwagentError
 from swagent.model import Artifact, Compression, Kind, Needs, Phase
@@ -105,13 +105,12 @@ class Copy:
             with _open(os.path.join(source, relative)) as file:
                 size_bytes = file.size_bytes(ctx)
                 file.limit(0, size_bytes)
-                ctx.chain(replace(_link_of(art, opt, size_bytes), path=path), file, size_bytes)
+                ctx.chain(_link_of(art, opt, size_bytes)._replace(path=path), file, size_bytes)
 
 
 def _link_of(art: Artifact, opt: Copy.Options, size_bytes: int) -> Artifact:
     """The entry as the chained handler sees it: an image of that size, plain and without a digest."""
-    return replace(
-        art,
+    return art._replace(
         kind=Kind.IMAGE,
         type=opt.chain,
         size_bytes=size_bytes,

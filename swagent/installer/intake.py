@@ -1,7 +1,7 @@
 """The head of an archive: sw-description and its signature, read, decrypted and verified before they mean anything."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from swagent.crypto.cipher import AesKey
 from swagent.crypto.signature import Signer, Trust
@@ -13,8 +13,7 @@ SIGNATURE = "sw-description.sig"
 SIGNATURE_BYTES_MAX = 64 * 1024
 
 
-@dataclass(frozen=True)
-class Intake:
+class Intake(NamedTuple):
     """A description that may be believed.
 
     Attributes:

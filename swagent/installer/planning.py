@@ -1,7 +1,6 @@
 """From a description to a plan: which entry is installed how, which is skipped and why. Writes nothing."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from swagent.errors import ArchiveError, DescriptionError, RegistrationError, SizeError
 from swagent.handlers.api import Card, Handler
@@ -160,9 +159,9 @@ def with_stream_fates(plan: Plan) -> Plan:
         if planned.fate in (Fate.DIRECT, Fate.STAGED, Fate.SCRIPT) and planned.artifact.filename:
             uses[planned.artifact.filename] = uses.get(planned.artifact.filename, 0) + 1
     entries = tuple(
-        replace(planned, fate=Fate.STAGED)
+        planned._replace(fate=Fate.STAGED)
         if planned.fate is Fate.DIRECT and uses[planned.artifact.filename] > 1
         else planned
         for planned in plan.entries
     )
-    return replace(plan, entries=entries)
+    return plan._replace(entries=entries)

@@ -1,7 +1,7 @@
 """What a session is given: decisions, parts; and what an inspection gives back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from swagent.bootloader import Bootloader
 from swagent.clock import Clock
@@ -13,8 +13,7 @@ from swagent.model import Gate, Plan, Selection, Unit
 from swagent.plugins import Registry
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """How an update is to be handled; every field is one decision of whoever asked for it.
 
     Attributes:
@@ -47,8 +46,7 @@ class Policy:
     versions_file: str = ""
 
 
-@dataclass(frozen=True)
-class Rig:
+class Rig(NamedTuple):
     """The parts a session works with; ``app`` puts them together."""
 
     handlers: Registry[Handler]
@@ -60,8 +58,7 @@ class Rig:
     gates: tuple[Gate, ...]
 
 
-@dataclass(frozen=True)
-class Inspection:
+class Inspection(NamedTuple):
     """What an image holds and what would be done with it."""
 
     plan: Plan

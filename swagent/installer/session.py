@@ -7,7 +7,6 @@ pre-install scripts; staged members; post-install scripts; everything made durab
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from swagent.errors import (
@@ -205,8 +204,7 @@ class Session:
         )
         if plan.description.bootenv or names:
             self._env.require()
-        return replace(
-            plan,
+        return plan._replace(
             entries=tuple(self._preflight_one(planned) for planned in plan.entries),
             scripts=tuple(self._preflight_one(planned) for planned in plan.scripts),
         )
@@ -219,7 +217,7 @@ class Session:
         if look is None:
             return planned
         needs: Needs = named(planned.artifact, lambda: look(planned.artifact, options, self._ctx))
-        return replace(planned, needs=needs)
+        return planned._replace(needs=needs)
 
     # -- reading without writing
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from swagent.errors import ArchiveError
 from swagent.model import Reader
@@ -23,8 +23,7 @@ _NEWC, _CRC = b"070701", b"070702"
 _HEX = re.compile(rb"[0-9A-Fa-f]{104}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One file of the archive.
 
     Attributes:

@@ -12,8 +12,7 @@ is only believed when the digest is right (a damaged member is a HashError, what
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from swagent.errors import ArchiveError, DeviceError, HashError, SizeError, SwagentError
 from swagent.model import Compression, Reader, Sink
@@ -51,8 +50,7 @@ class Decoder(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Codec:
+class Codec(NamedTuple):
     """How a member's stored bytes become plain ones.
 
     Attributes:

@@ -1,6 +1,5 @@
 import io
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -21,13 +20,13 @@ def test_every_line_follows_the_page(session: object) -> None:
 
 def test_the_schema_check_can_fail() -> None:
     verdict = list(failing())[-1]
-    assert event_schema.problems(line(replace(verdict, facts={**verdict.facts, "extra": 1})))
-    assert event_schema.problems(line(replace(verdict, facts={**verdict.facts, "exit_code": "21"})))
-    assert event_schema.problems(line(replace(verdict, facts={**verdict.facts, "exit_code": True})))
-    assert event_schema.problems(line(replace(verdict, facts={**verdict.facts, "error": {"class": "X"}})))
-    assert event_schema.problems(line(replace(verdict, event="update.unheard-of")))
+    assert event_schema.problems(line(verdict._replace(facts={**verdict.facts, "extra": 1})))
+    assert event_schema.problems(line(verdict._replace(facts={**verdict.facts, "exit_code": "21"})))
+    assert event_schema.problems(line(verdict._replace(facts={**verdict.facts, "exit_code": True})))
+    assert event_schema.problems(line(verdict._replace(facts={**verdict.facts, "error": {"class": "X"}})))
+    assert event_schema.problems(line(verdict._replace(event="update.unheard-of")))
     without = {key: value for key, value in verdict.facts.items() if key != "next"}
-    assert event_schema.problems(line(replace(verdict, facts=without)))
+    assert event_schema.problems(line(verdict._replace(facts=without)))
 
 
 def test_a_line_is_one_line_of_ascii_whatever_the_names_are() -> None:
