@@ -115,7 +115,7 @@ def root_wish(*names: str) -> Wish:
     return Wish(names=names or ("root",), ca=True, usages=AUTHORITY, purposes=None)
 
 
-def issue(wish: Wish, issuer: Issued | None = None, key: Key | None = None, serial: int = 0) -> Issued:
+def certify(wish: Wish, issuer: Issued | None = None, key: Key | None = None, serial: int = 0) -> Issued:
     """Make a certificate; without ``issuer`` it is self-signed."""
     serial = serial or next(_serials)
     key = key or ec_key(serial)

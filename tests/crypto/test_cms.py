@@ -22,11 +22,11 @@ from tests.crypto.pki import (
     Issued,
     Key,
     Wish,
+    certify,
     cms_accepts,
     cms_sign,
     crl,
     ec_key,
-    issue,
     name,
     openssl,
     public_pem,
@@ -36,8 +36,8 @@ from tests.crypto.pki import (
 )
 
 CONTENT = b'software = { version = "1.0"; };\n'
-ROOT = issue(root_wish())
-LEAF = issue(Wish(), ROOT)
+ROOT = certify(root_wish())
+LEAF = certify(Wish(), ROOT)
 
 
 class Bench:
@@ -95,14 +95,14 @@ def bench(tmp_path: Path) -> Bench:
 )
 @pytest.mark.parametrize("key", [rsa_key(), ec_key(), ec_key(0, "SECP521R1")], ids=["rsa", "P-256", "P-521"])
 def test_every_form_of_a_signature(bench: Bench, words: tuple[str, ...], key: Key) -> None:
-    leaf = issue(Wish(), ROOT, key)
+    leaf = certify(Wish(), ROOT, key)
     assert bench.accept(bench.sign(leaf, words=words), ROOT) == Signer("release", "CMS")
 
 
 @pytest.mark.parametrize("digest", ["sha256", "sha512"])
 @pytest.mark.parametrize("salt", ["-1", "-2", "0", "20"])
 def test_rsa_pss(bench: Bench, digest: str, salt: str) -> None:
-    leaf = issue(Wish(), ROOT, rsa_key())
+    leaf = certify(Wish(), ROOT, rsa_key())
     words = ("-md", digest, "-keyopt", "rsa_padding_mode:pss", "-keyopt", f"rsa_pss_saltlen:{salt}")
     source = write(bench.folder / "c", CONTENT)
     signature = openssl(
@@ -136,9 +136,9 @@ def test_what_was_changed_is_refused(bench: Bench, words: tuple[str, ...]) -> No
 
 
 def test_a_chain_by_intermediates(bench: Bench) -> None:
-    one = issue(root_wish("one"), ROOT)
-    two = issue(root_wish("two"), one)
-    leaf = issue(Wish(), two)
+    one = certify(root_wish("one"), ROOT)
+    two = certify(root_wish("two"), one)
+    leaf = certify(Wish(), two)
     bench.accept(bench.sign(leaf, carry=(two, one)), ROOT)
     bench.accept(bench.sign(leaf, carry=(two,)), ROOT, one)
     bench.accept(bench.sign(leaf), ROOT, two, one)
@@ -149,15 +149,15 @@ def test_a_chain_by_intermediates(bench: Bench) -> None:
 
 
 def test_a_second_issuer_of_the_same_name_is_tried(bench: Bench) -> None:
-    impostor = issue(replace(root_wish(), identifiers=False))
-    expired = issue(replace(root_wish(), not_after_s=NOW_S - DAY_S), key=ROOT.key)
-    leaf = issue(replace(Wish(), identifiers=False), ROOT)
+    impostor = certify(replace(root_wish(), identifiers=False))
+    expired = certify(replace(root_wish(), not_after_s=NOW_S - DAY_S), key=ROOT.key)
+    leaf = certify(replace(Wish(), identifiers=False), ROOT)
     path = bench.trust(impostor, expired, ROOT)  # openssl takes the first of the name, and gives up
     assert verify(CONTENT, bench.sign(leaf), Trust((path,)), now_s=NOW_S).label == "release"
 
 
 def test_a_self_signed_signer_in_the_key_file(bench: Bench) -> None:
-    own = issue(replace(Wish(), ca=None))
+    own = certify(replace(Wish(), ca=None))
     signature = bench.sign(own)
     bench.accept(signature, own)
     bench.refuse(signature, ROOT, why="root release is not among the trusted")
@@ -206,9 +206,9 @@ def test_validity(bench: Bench, which: str, now_s: float, why: str) -> None:
         short = replace(wish, not_before_s=NOW_S - 10 * DAY_S, not_after_s=NOW_S + 10 * DAY_S)
         return short if mine == which else wish
 
-    root = issue(dated(root_wish(), "root"))
-    middle = issue(dated(root_wish("middle"), "middle"), root)
-    leaf = issue(dated(Wish(), "leaf"), middle)
+    root = certify(dated(root_wish(), "root"))
+    middle = certify(dated(root_wish("middle"), "middle"), root)
+    leaf = certify(dated(Wish(), "leaf"), middle)
     signature = bench.sign(leaf, carry=(middle,))
     bench.accept(signature, root)
     error = bench.refuse(signature, root, why=why, now_s=now_s)
@@ -241,8 +241,8 @@ def test_purpose(
     leaf_has, authority_has = (purposes, None) if which == "leaf" else (good, purposes)
     if which == "authority" and purpose is None:
         accepted = True
-    root = issue(replace(root_wish(), purposes=authority_has))
-    leaf = issue(replace(Wish(), purposes=leaf_has), root)
+    root = certify(replace(root_wish(), purposes=authority_has))
+    leaf = certify(replace(Wish(), purposes=leaf_has), root)
     signature = bench.sign(leaf)
     path = bench.trust(root)
     if wanted == "emailProtection":
@@ -260,7 +260,7 @@ def test_purpose(
     [(None, True), (SIGN, True), (("content_commitment",), True), (("key_encipherment",), False)],
 )
 def test_key_usage_of_the_signer(bench: Bench, usages: tuple[str, ...] | None, accepted: bool) -> None:
-    signature = bench.sign(issue(replace(Wish(), usages=usages), ROOT))
+    signature = bench.sign(certify(replace(Wish(), usages=usages), ROOT))
     if accepted:
         bench.accept(signature, ROOT)
     else:
@@ -294,14 +294,14 @@ def test_key_usage_of_the_signer(bench: Bench, usages: tuple[str, ...] | None, a
     ids=["not-ca", "no-constraints", "usage-only", "no-cert-sign", "name-constraints", "critical"],
 )
 def test_what_an_authority_must_be(bench: Bench, wish: Wish, why: str, openssl_agrees: bool) -> None:
-    middle = issue(wish, ROOT)
-    signature = bench.sign(issue(Wish(), middle), carry=(middle,))
+    middle = certify(wish, ROOT)
+    signature = bench.sign(certify(Wish(), middle), carry=(middle,))
     bench.refuse(signature, ROOT, why=why, openssl_agrees=openssl_agrees)
 
 
 def by_openssl(folder: Path, wish: Wish, issuer: Issued, *words: str) -> Issued:
     """Issued again by ``openssl x509``, which makes what cryptography refuses to."""
-    draft = issue(replace(wish, identifiers=False, not_after_s=NOW_S + 36500 * DAY_S))
+    draft = certify(replace(wish, identifiers=False, not_after_s=NOW_S + 36500 * DAY_S))
     issuer_pem, key = write(folder / "i.pem", issuer.pem), write(folder / "i.key", _private(issuer))
     renew = ["x509", "-in", write(folder / "draft.pem", draft.pem), "-CA", issuer_pem, "-CAkey", key, *words]
     pem = openssl(*renew, "-days", "36500", "-set_serial", "77")
@@ -310,7 +310,7 @@ def by_openssl(folder: Path, wish: Wish, issuer: Issued, *words: str) -> Issued:
 
 @pytest.mark.parametrize("which", ["leaf", "middle", "self-issued"])
 def test_chains_with_sha1_are_refused(bench: Bench, which: str) -> None:
-    root = issue(replace(root_wish(), not_after_s=NOW_S + 36500 * DAY_S))
+    root = certify(replace(root_wish(), not_after_s=NOW_S + 36500 * DAY_S))
     words = ("-sha1",) if which != "leaf" else ()
     names = ("root",) if which == "self-issued" else ("middle",)
     middle = by_openssl(bench.folder, root_wish(*names), root, *words)
@@ -322,33 +322,35 @@ def test_chains_with_sha1_are_refused(bench: Bench, which: str) -> None:
 
 
 def test_a_signer_is_no_authority(bench: Bench) -> None:
-    forged = issue(Wish(names=("forged",)), LEAF)
+    forged = certify(Wish(names=("forged",)), LEAF)
     bench.refuse(bench.sign(forged, carry=(LEAF,)), ROOT, why="release, which issued forged, is no authority")
 
 
 def test_path_length(bench: Bench) -> None:
-    root = issue(replace(root_wish(), path_length=1))
-    one = issue(root_wish("one"), root)
-    two = issue(root_wish("two"), one)
-    bench.accept(bench.sign(issue(Wish(), one), carry=(one,)), root)
-    bench.refuse(bench.sign(issue(Wish(), two), carry=(one, two)), root, why="allows 1 authorities below it")
+    root = certify(replace(root_wish(), path_length=1))
+    one = certify(root_wish("one"), root)
+    two = certify(root_wish("two"), one)
+    bench.accept(bench.sign(certify(Wish(), one), carry=(one,)), root)
+    bench.refuse(
+        bench.sign(certify(Wish(), two), carry=(one, two)), root, why="allows 1 authorities below it"
+    )
 
 
 def test_a_chain_is_not_too_long(bench: Bench) -> None:
     chain = [ROOT]
     for number in range(8):
-        chain.append(issue(root_wish(f"level {number}"), chain[-1]))
-    signature = bench.sign(issue(Wish(), chain[-1]), carry=tuple(chain[1:]))
+        chain.append(certify(root_wish(f"level {number}"), chain[-1]))
+    signature = bench.sign(certify(Wish(), chain[-1]), carry=tuple(chain[1:]))
     bench.refuse(signature, ROOT, why="longer than 8", openssl_agrees=False)
 
 
 def test_certificates_that_branch_are_bounded(bench: Bench) -> None:
     """Authorities of one name and key, each issued by all: every order of them is a way."""
     key = ec_key(77)
-    root = issue(replace(root_wish("loop"), identifiers=False), key=key)
-    loop = tuple(issue(replace(root_wish("loop"), identifiers=False), root, key) for _ in range(20))
-    end = issue(replace(root_wish("loop"), identifiers=False), issue(root_wish("elsewhere")), key)
-    leaf = issue(replace(Wish(), identifiers=False), Issued(key, end.certificate))
+    root = certify(replace(root_wish("loop"), identifiers=False), key=key)
+    loop = tuple(certify(replace(root_wish("loop"), identifiers=False), root, key) for _ in range(20))
+    end = certify(replace(root_wish("loop"), identifiers=False), certify(root_wish("elsewhere")), key)
+    leaf = certify(replace(Wish(), identifiers=False), Issued(key, end.certificate))
     with pytest.raises(SignatureError):
         signature = bench.sign(leaf, carry=loop)
         verify(CONTENT, signature, Trust((bench.trust(ROOT),)), now_s=NOW_S)
@@ -357,13 +359,13 @@ def test_certificates_that_branch_are_bounded(bench: Bench) -> None:
 def test_a_forged_issuer_name(bench: Bench) -> None:
     """Says that the root issued it, but another key did."""
     forger = Issued(ec_key(5), ROOT.certificate)
-    leaf = issue(replace(Wish(), identifiers=False), forger)
+    leaf = certify(replace(Wish(), identifiers=False), forger)
     bench.refuse(bench.sign(leaf), ROOT, why="was not signed by root")
 
 
 def test_another_certificate_with_the_name_and_number_of_the_signer(bench: Bench) -> None:
     signature = bench.sign(LEAF)
-    other = issue(Wish(), ROOT, ec_key(3), LEAF.certificate.serial_number)
+    other = certify(Wish(), ROOT, ec_key(3), LEAF.certificate.serial_number)
     alone = _rebuild(signature, certificates=[other.encoded])
     bench.refuse(alone, ROOT, why="not made by the key of release")
     both = _rebuild(
@@ -376,8 +378,8 @@ def test_another_certificate_with_the_name_and_number_of_the_signer(bench: Bench
 
 
 def test_all_signers_must_be_trusted(bench: Bench) -> None:
-    stranger = issue(Wish(names=("stranger",)), issue(root_wish("other root")))
-    second = issue(Wish(names=("second",)), ROOT)
+    stranger = certify(Wish(names=("stranger",)), certify(root_wish("other root")))
+    second = certify(Wish(names=("second",)), ROOT)
     assert bench.accept(bench.sign(LEAF, second), ROOT).label in ("release, second", "second, release")
     for signers in ((LEAF, stranger), (stranger, LEAF)):
         bench.refuse(bench.sign(*signers), ROOT, why="chain of stranger is incomplete")
@@ -391,9 +393,9 @@ def test_forced_name(bench: Bench) -> None:
         return verify(CONTENT, signature, Trust((path,), forced_signer_name=wanted), now_s=NOW_S)
 
     assert asked("release", LEAF).label == "release"
-    second = issue(Wish(names=("second",)), ROOT)
-    two_names = issue(Wish(names=("release", "other")), ROOT)
-    no_name = issue(Wish(names=()), ROOT)
+    second = certify(Wish(names=("second",)), ROOT)
+    two_names = certify(Wish(names=("release", "other")), ROOT)
+    no_name = certify(Wish(names=()), ROOT)
     for wanted, *signers in (
         ("Release", LEAF),
         ("releas", LEAF),
@@ -407,9 +409,9 @@ def test_forced_name(bench: Bench) -> None:
 
 
 def test_names_do_not_steer_the_terminal(bench: Bench) -> None:
-    leaf = issue(Wish(names=("\x1b[2Jme\n" + "x" * 50,)), ROOT)
+    leaf = certify(Wish(names=("\x1b[2Jme\n" + "x" * 50,)), ROOT)
     assert bench.accept(bench.sign(leaf), ROOT).label == "?[2Jme?" + "x" * 50
-    stranger = issue(Wish(), issue(root_wish("\x1b]0;boss\x07")))
+    stranger = certify(Wish(), certify(root_wish("\x1b]0;boss\x07")))
     assert "\x1b" not in bench.refuse(bench.sign(stranger), ROOT, why="boss").message
 
 
@@ -433,7 +435,7 @@ def crl_pem(*lists: x509.CertificateRevocationList) -> bytes:
     return b"".join(item.public_bytes(serialization.Encoding.PEM) for item in lists)
 
 
-OTHER = issue(root_wish("other root"))
+OTHER = certify(root_wish("other root"))
 
 
 @pytest.mark.parametrize(
@@ -466,12 +468,12 @@ def test_revocation(bench: Bench, data: bytes, why: str) -> None:
 
 
 def test_a_root_that_may_not_sign_lists(bench: Bench) -> None:
-    root = issue(replace(root_wish(), usages=("key_cert_sign",)))
+    root = certify(replace(root_wish(), usages=("key_cert_sign",)))
     path = write(bench.folder / "crl", crl_pem(crl(root)))
     with pytest.raises(SignatureError, match="lacks cRLSign"):
         verify(
             CONTENT,
-            bench.sign(issue(Wish(), root)),
+            bench.sign(certify(Wish(), root)),
             Trust((bench.trust(root),), crl_path=path),
             now_s=NOW_S,
         )
@@ -707,7 +709,7 @@ def test_a_cms_signature_needs_a_certificate(bench: Bench) -> None:
 
 
 def test_weak_and_foreign_keys(bench: Bench) -> None:
-    weak = issue(Wish(), ROOT, rsa_key(0, 1024))
+    weak = certify(Wish(), ROOT, rsa_key(0, 1024))
     signature = bench.sign(weak)
     with pytest.raises(SignatureError, match="1024 bits"):
         verify(CONTENT, signature, Trust((bench.trust(ROOT),)), now_s=NOW_S)

@@ -10,8 +10,8 @@ from swagent.crypto.signature import SIGNATURE_MAX_BYTES, Signer, Trust, check, 
 from swagent.errors import SettingsError, SignatureError
 from tests.crypto.pki import (
     Key,
+    certify,
     ec_key,
-    issue,
     openssl,
     private_pem,
     public_pem,
@@ -120,7 +120,7 @@ def test_size_and_form_of_a_signature(tmp_path: Path) -> None:
 
 
 def test_a_bare_signature_is_never_checked_with_a_certificate(tmp_path: Path) -> None:
-    root = issue(root_wish(), key=rsa_key())
+    root = certify(root_wish(), key=rsa_key())
     path = write(tmp_path / "root.pem", root.pem)
     signature = made(tmp_path, rsa_key())
     with pytest.raises(SignatureError, match="certificates only"):

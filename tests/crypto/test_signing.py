@@ -11,9 +11,9 @@ from tests.crypto.pki import (
     NOW_S,
     Key,
     Wish,
+    certify,
     cms_accepts,
     ec_key,
-    issue,
     openssl,
     private_pem,
     public_pem,
@@ -53,9 +53,9 @@ def test_openssl_verifies(tmp_path: Path, key: Key, scheme: str, words: tuple[st
 @pytest.mark.parametrize("key", [rsa_key(), ec_key(), ec_key(0, "SECP384R1")], ids=["rsa", "P-256", "P-384"])
 @pytest.mark.parametrize("signing_time_s", [None, NOW_S, 4e9])
 def test_openssl_verifies_cms(tmp_path: Path, key: Key, signing_time_s: float | None) -> None:
-    root = issue(root_wish())
-    middle = issue(root_wish("middle"), root)
-    leaf = issue(Wish(), middle, key)
+    root = certify(root_wish())
+    middle = certify(root_wish("middle"), root)
+    leaf = certify(Wish(), middle, key)
     signature = sign(
         CONTENT,
         key_file=private(tmp_path, key),
@@ -75,7 +75,7 @@ def test_openssl_verifies_cms(tmp_path: Path, key: Key, signing_time_s: float | 
 
 def test_the_same_input_gives_the_same_signature(tmp_path: Path) -> None:
     key = private(tmp_path, rsa_key())
-    leaf = write(tmp_path / "leaf.pem", issue(Wish(), key=rsa_key()).pem)
+    leaf = write(tmp_path / "leaf.pem", certify(Wish(), key=rsa_key()).pem)
     for time_s in (None, NOW_S):
         one, other = (
             sign(CONTENT, key_file=key, certificate_file=leaf, signing_time_s=time_s) for _ in range(2)
@@ -115,14 +115,14 @@ def test_a_key_that_does_not_go_with_the_scheme(tmp_path: Path, key: Key, scheme
 
 
 def test_a_signing_time_out_of_range(tmp_path: Path) -> None:
-    leaf = write(tmp_path / "leaf.pem", issue(Wish(), key=ec_key()).pem)
+    leaf = write(tmp_path / "leaf.pem", certify(Wish(), key=ec_key()).pem)
     with pytest.raises(SettingsError, match="out of range"):
         sign(CONTENT, key_file=private(tmp_path, ec_key()), certificate_file=leaf, signing_time_s=1e30)
 
 
 def test_files_that_do_not_belong(tmp_path: Path) -> None:
     key = private(tmp_path, rsa_key())
-    other = write(tmp_path / "other.pem", issue(Wish(), key=rsa_key(1)).pem)
+    other = write(tmp_path / "other.pem", certify(Wish(), key=rsa_key(1)).pem)
     with pytest.raises(SettingsError, match="does not belong to key"):
         sign(CONTENT, key_file=key, certificate_file=other)
     with pytest.raises(SettingsError, match="no place"):

@@ -13,7 +13,7 @@ import pytest
 from swagent.crypto.signature import Trust, verify
 from swagent.crypto.signing import sign
 from swagent.errors import SignatureError
-from tests.crypto.pki import DAY_S, Issued, Key, Wish, ec_key, issue, private_pem, root_wish, rsa_key, write
+from tests.crypto.pki import DAY_S, Issued, Key, Wish, certify, ec_key, private_pem, root_wish, rsa_key, write
 
 CONTENT = b"some data for a file\n"
 DESCRIPTION = f"""software = {{
@@ -58,13 +58,13 @@ def now_s() -> float:
 
 def authority() -> Issued:
     good = root_wish()
-    return issue(wish(names=good.names, ca=True, usages=good.usages, purposes=None))
+    return certify(wish(names=good.names, ca=True, usages=good.usages, purposes=None))
 
 
 @pytest.mark.parametrize(("key", "timed"), [(rsa_key(), False), (ec_key(), True)], ids=["rsa", "ec"])
 def test_our_signatures_pass(tmp_path: Path, key: Key, timed: bool) -> None:
     root = authority()
-    leaf = issue(wish(), root, key)
+    leaf = certify(wish(), root, key)
     signature = sign(
         DESCRIPTION,
         key_file=write(tmp_path / "k", private_pem(leaf.key)),
@@ -92,7 +92,7 @@ def test_the_verdict_is_the_same(
     tmp_path: Path, changes: dict[str, object], words: tuple[str, ...], trust: dict[str, str]
 ) -> None:
     root = authority()
-    leaf = issue(wish(**changes), root)
+    leaf = certify(wish(**changes), root)
     key = write(tmp_path / "k", private_pem(leaf.key))
     signature = sign(DESCRIPTION, key_file=key, certificate_file=write(tmp_path / "leaf.pem", leaf.pem))
     trusted = write(tmp_path / "root.pem", root.pem)

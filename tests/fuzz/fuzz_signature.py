@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from swagent.crypto import certificate, chain, cms, keys, signature, signing
 from swagent.errors import SwagentError
-from tests.crypto.pki import NOW_S, Wish, crl, ec_key, issue, private_pem, public_pem, root_wish, rsa_key
+from tests.crypto.pki import NOW_S, Wish, certify, crl, ec_key, private_pem, public_pem, root_wish, rsa_key
 
 CONTENT = b'software = { version = "1.0"; };\n'
 
@@ -21,9 +21,9 @@ def _file(data: bytes) -> str:
     return f"/proc/self/fd/{fd}"
 
 
-_ROOT = issue(root_wish())
-_MIDDLE = issue(root_wish("middle"), _ROOT)
-_LEAF = issue(Wish(), _MIDDLE, rsa_key())
+_ROOT = certify(root_wish())
+_MIDDLE = certify(root_wish("middle"), _ROOT)
+_LEAF = certify(Wish(), _MIDDLE, rsa_key())
 _TRUSTED = certificate.load_trusted([("root", _ROOT.encoded)])
 _TRUST = signature.Trust((_file(public_pem(rsa_key()) + public_pem(ec_key()) + _ROOT.pem),))
 
