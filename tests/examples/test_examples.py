@@ -162,6 +162,24 @@ def test_swupdate_installs_it(scenario: str, index: int, tmp_path: Path, signer:
     bench.check_device(install)
 
 
+def test_the_commands_of_the_readme(tmp_path: Path) -> None:
+    """With another folder for /tmp, and this checkout's swagent."""
+    text = (EXAMPLES / "README.md").read_text().replace("\\\n", " ")
+    commands = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
+    assert len(commands) == 7
+    runtime = tmp_path / "run"
+    runtime.mkdir()
+    script = "\n".join(commands).replace("/tmp/", f"{tmp_path}/")
+    script = f'python() {{ "{sys.executable}" "$@"; }}; swagent() {{ python -m swagent "$@"; }}\n{script}'
+    done = subprocess.run(
+        ["sh", "-ec", script], cwd=PROJECT, env={**os.environ, "RUNTIME_DIRECTORY": str(runtime)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    held = (tmp_path / "artifacts" / "splash.bmp").read_bytes()
+    assert (tmp_path / "device" / "disk.img").read_bytes()[786432 : 786432 + len(held)] == held
+
+
 def alone(folder: Path, command: list[str]) -> list[str]:
     """A command line with a /tmp of its own, in which only ``folder`` is seen: SWUpdate's sockets have fixed names."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
