@@ -2,7 +2,7 @@
 # The first target that needs .venv makes it (tools/bootstrap).
 
 PY := .venv/bin/python
-CODE := swagent tests tools/demo tools/fuzz
+CODE := swagent tests sw-description.examples tools/bench tools/cli-page tools/demo tools/fuzz
 SECONDS ?= 20
 SHORT ?=
 PYTEST_ARGS ?=
@@ -24,7 +24,7 @@ check: .venv/.stamp-dev ## lint, format and types
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy
 	$(PY) -m mypy tests
-	$(PY) -m mypy --scripts-are-modules tools/demo tools/fuzz
+	$(PY) -m mypy --scripts-are-modules tools/bench tools/cli-page tools/demo tools/fuzz
 
 test: .venv/.stamp-dev ## all tests but the slow ones; what is skipped is listed with its reason
 	$(PY) -m pytest -n 2 -ra -m "not slow" $(PYTEST_ARGS)
@@ -41,7 +41,8 @@ bench: .venv/.stamp-dev ## time installs beside swupdate, where it is installed;
 demo: .venv/.stamp-dev ## make, install and tamper with an A/B image on a device made of files
 	@$(PY) tools/demo
 
-docs: .venv/.stamp-dev ## run every command of the documentation and follow its links
+docs: .venv/.stamp-dev ## make the reference pages, run every command of the documentation, follow its links
+	PYTHONPATH=. $(PY) tools/cli-page > .venv/cli.md && mv .venv/cli.md docs/reference/cli.md
 	$(PY) -m pytest -n0 tests/docs tests/test_standalone.py
 
 clean: ## remove what was made here

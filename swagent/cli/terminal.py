@@ -157,7 +157,7 @@ class Terminal:
             longest = max(columns(row.artifact) for row in self._rows)
             self._name_columns = max(8, min(longest, self._width // 4))
             longest = max(columns(self._what(row)) for row in self._rows)
-            self._what_columns = max(8, min(longest, self._width * 3 // 8))
+            self._what_columns = max(8, min(longest, self._width - self._name_columns - 33))
         self._kept += self._head(facts)
 
     def _head(self, facts: Mapping[str, Any]) -> list[str]:

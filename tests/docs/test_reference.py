@@ -1,9 +1,12 @@
 """Reference pages against the code that they describe."""
 
+import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
-from swagent import errors
+from swagent import errors, handlers
 from swagent.handlers import BUILT_INS
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -31,3 +34,27 @@ def test_every_handler_is_on_the_page() -> None:
         re.findall(r"^\| `([a-z]+)`", page.partition("## Handlers")[2].partition("\n## ")[0], re.MULTILINE)
     )
     assert told == {name for name, _ in BUILT_INS}
+
+
+def test_the_command_line_page_is_what_the_commands_say() -> None:
+    root = REFERENCE.parents[1]
+    words = [sys.executable, str(root / "tools" / "cli-page")]
+    made = subprocess.run(
+        words, capture_output=True, text=True, check=True, env={"PYTHONPATH": str(root)}
+    ).stdout
+    told = (REFERENCE / "cli.md").read_text(encoding="utf-8")
+    assert told == made, "run `make docs`, and read what changed"
+
+
+def test_every_property_of_a_handler_is_on_the_page() -> None:
+    page = (REFERENCE / "sw-description.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z]+)` \| (.*) \|$", page.partition("## Handlers")[2], re.MULTILINE))
+    registry = handlers.registry()
+    missing = []
+    for name, _ in BUILT_INS:
+        handler = registry.get(name)
+        assert handler is not None
+        for field in dataclasses.fields(handler.Options):
+            if f"`{field.name.replace('_', '-')}`" not in rows[name]:
+                missing.append(f"{name}: {field.name}")
+    assert missing == []

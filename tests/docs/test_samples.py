@@ -1,8 +1,9 @@
 """Runs the commands of the documentation, as a reader would type them, and compares what they print.
 
-In a fenced block marked ``console``, a line that begins with ``$`` is a command (a here-document or a trailing backslash
-continues it) and the lines below are what it prints: each must appear, in that order, with ``…`` for anything. A command
-must succeed, unless it ends with ``# exit N``. All commands of a page run in one fresh folder. Other blocks are not run.
+In a fenced block marked ``console``, a line that begins with ``$`` is a command (a here-document or a trailing
+backslash continues it) and the lines below are what it prints: each must appear, in that order, with ``…`` for
+anything. A command must succeed, unless it ends with ``# exit N``. All commands of a page run in one fresh folder.
+Other blocks are not run.
 """
 
 import os
@@ -74,6 +75,7 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     env = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
         "HOME": str(tmp_path),
+        "RUNTIME_DIRECTORY": str(tmp_path),  # tests beside us hold a lock of their own
         "LC_ALL": "C.UTF-8",
         "CHECKOUT": str(ROOT),
     }
