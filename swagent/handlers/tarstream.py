@@ -11,6 +11,8 @@ from zlib import adler32
 from swagent.errors import ArchiveError
 from swagent.model import Reader
 
+from .tree import printable
+
 BLOCK = 512
 BUFFER_BYTES = 512 * 1024
 EXTENSION_BYTES_MAX = 256 * 1024
@@ -182,7 +184,7 @@ class TarReader:
 
     def text(self) -> str:
         """The member's name for messages, printable whatever it is."""
-        return self.name[:200].decode("utf-8", "backslashreplace")
+        return printable(self.name)
 
     # -- headers
 
@@ -203,12 +205,9 @@ class TarReader:
         total = (adler32(header[:256]) & 0xFFFF) + (adler32(header[256:]) & 0xFFFF) - 2
         if total == 0:
             return None
-        promised = self._number(header[148:156], "checksum")
-        if total - sum(header[148:156]) + 256 != promised:
-            signed = sum(b - 256 if b > 127 else b for b in header) - sum(
-                b - 256 if b > 127 else b for b in header[148:156]
-            )
-            if signed + 256 != promised:  # some old tars summed signed bytes
+        if total - sum(header[148:156]) + 256 != _checksum(header):
+            signed = sum(b - 256 if b > 127 else b for b in header[:148] + header[156:]) + 256
+            if signed != _checksum(header):  # some old tars summed signed bytes
                 raise self._bad(
                     f"has a damaged header after {self.members} members"
                     if self.members
@@ -242,7 +241,7 @@ class TarReader:
         self.name = name
         self.link = link
         self.members += 1
-        if kind != REGULAR:
+        if kind != REGULAR or name[-1:] == b"/":
             kind = self._kind(kind, name)
         self.type = kind
         self.mode = self._number(header[100:108], "mode") & 0o7777
@@ -370,3 +369,11 @@ class TarReader:
         return ArchiveError(
             f"the archive {self._label} {what}", artifact=self._label, handler="archive", hint=hint
         )
+
+
+def _checksum(header: bytes) -> int:
+    """What a header says the sum of its bytes is; -1 when it says nothing sensible."""
+    try:
+        return int(header[148:156].split(b"\0", 1)[0].strip(b" ") or b"-1", 8)
+    except ValueError:
+        return -1

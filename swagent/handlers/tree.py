@@ -115,7 +115,9 @@ class Tree:
                 raise self._refused(path, "has too many links")
             if target.startswith(b"/"):
                 if not self._own_root:
-                    raise self._refused(path, f"goes through the link {_text(child)} to {_text(target)}")
+                    raise self._refused(
+                        path, f"goes through the link {printable(child)} to {printable(target)}"
+                    )
                 here, fd = b"", self.root_fd
             pending.extend(reversed(target.split(b"/")))
         if leaf:
@@ -170,7 +172,7 @@ class Tree:
 
     def _refused(self, path: bytes, why: str, number: int = errno.ELOOP) -> DeviceError:
         return DeviceError(
-            f"{_text(path)} in {self._name} {why}",
+            f"{printable(path)} in {self._name} {why}",
             path=self._name,
             errno=number,
             hint="" if number != errno.ELOOP else "only links that stay inside the destination are followed",
@@ -178,10 +180,13 @@ class Tree:
 
     def _failed(self, path: bytes, exc: OSError) -> DeviceError:
         return DeviceError(
-            f"cannot enter {_text(path)} in {self._name}: {exc.strerror}", path=self._name, errno=exc.errno
+            f"cannot enter {printable(path)} in {self._name}: {exc.strerror}",
+            path=self._name,
+            errno=exc.errno,
         )
 
 
-def _text(path: bytes) -> str:
-    """For messages: whatever the bytes are, it can be printed."""
-    return path[:200].decode("utf-8", "backslashreplace")
+def printable(name: bytes) -> str:
+    """A name for messages: whatever the bytes are, a terminal is safe from them."""
+    text = name[:200].decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -1,0 +1,147 @@
+"""Properties become typed options, or a message that says which one is wrong."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swagent.errors import DescriptionError, RegistrationError
+from swagent.handlers import BUILT_INS, registry
+from swagent.handlers.api import handler
+from swagent.handlers.options import NoOptions, check_handler, load, parse_size, plain_size, read_options
+from swagent.model import Artifact, Compression, Kind
+from swagent.plugins import Entry
+
+
+@dataclass(frozen=True)
+class Options:
+    name_of_it: str
+    count: int = 7
+    flag: bool = False
+    maybe: str | None = None
+    many: tuple[str, ...] = ()
+    later: "int | None" = None
+
+
+def art(**properties: Any) -> Artifact:
+    values = {
+        key.replace("_", "-"): value if isinstance(value, tuple) else (value,)
+        for key, value in properties.items()
+    }
+    return Artifact(Kind.IMAGE, "thing", filename="file", properties=values, where="images[0] file")
+
+
+def test_all_types() -> None:
+    given = art(name_of_it="n", count="0x10K", flag="TRUE", maybe="m", many=("a", "b"), later="010")
+    assert read_options(Options, given) == (Options("n", 16384, True, "m", ("a", "b"), 8), [])
+
+
+def test_defaults() -> None:
+    assert read_options(Options, art(name_of_it="n")) == (Options("n"), [])
+
+
+@pytest.mark.parametrize("properties", [{}, {"count": "1"}])
+def test_missing_mandatory_property_is_named(properties: dict[str, str]) -> None:
+    with pytest.raises(
+        DescriptionError, match=r"images\[0\] file: handler thing needs the property name-of-it"
+    ):
+        read_options(Options, art(**properties))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("count", "x"), ("count", ""), ("count", "-1"), ("count", "08"), ("count", "1.5"), ("count", "9" * 19),
+     ("count", "8G iB"), ("count", "9" * 99), ("flag", "True"), ("flag", "1"), ("flag", "yes"), ("flag", "")],
+)  # fmt: skip
+def test_values_of_the_wrong_type(key: str, value: str) -> None:
+    with pytest.raises(DescriptionError, match=f"property {key}"):
+        read_options(Options, art(name_of_it="n", **{key: value}))
+
+
+def test_unknown_and_generic_properties() -> None:
+    _, warnings = read_options(
+        Options, art(name_of_it="n", cuont="1", decompressed_size="5", verify_first="true", qqq="x")
+    )
+    assert len(warnings) == 2
+    assert "no property cuont; did you mean count?" in warnings[0]
+    assert warnings[1].endswith("no property qqq")
+
+
+def test_the_last_of_a_list_counts() -> None:
+    options, warnings = read_options(Options, art(name_of_it=("a", "b")))
+    assert options.name_of_it == "b"
+    assert "2 values" in warnings[0]
+
+
+def test_handlers_without_options() -> None:
+    options, warnings = read_options(NoOptions, art(some="x"))
+    assert isinstance(options, NoOptions)
+    assert warnings
+
+
+@given(st.integers(0, 2**62))
+def test_numbers_in_every_base(number: int) -> None:
+    assert parse_size(str(number)) == parse_size(hex(number)) == parse_size(f"0{number:o}") == number
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1K", 1024), ("1kiB", 1024), ("2Mi", 2 << 20), ("1g", 1 << 30), ("0", 0)]
+)
+def test_suffixes(text: str, value: int) -> None:
+    assert parse_size(text) == value
+
+
+def test_plain_size() -> None:
+    sizes = {"decompressed-size": ("10",), "decrypted-size": ("20",)}
+    assert plain_size(Artifact(Kind.IMAGE, "raw", size_bytes=5, properties=sizes)) == 5
+    squeezed = Artifact(Kind.IMAGE, "raw", size_bytes=5, properties=sizes, compression=Compression.ZSTD)
+    assert plain_size(squeezed) == 10
+    assert plain_size(Artifact(Kind.IMAGE, "raw", size_bytes=5, cipher="aes-cbc", properties=sizes)) == 20
+    assert plain_size(Artifact(Kind.IMAGE, "raw", size_bytes=5, cipher="aes-cbc")) is None
+
+
+@pytest.mark.parametrize("name", [name for name, _ in BUILT_INS])
+def test_every_built_in_is_a_handler_and_documents_its_options(name: str) -> None:
+    cls = load(registry(), name)
+    assert cls is not None
+    assert cls.__doc__
+    for spec in getattr(cls.Options, "__dataclass_fields__", {}).values():
+        assert spec.metadata.get("help"), f"{name}: {spec.name}"
+
+
+def test_what_is_no_handler() -> None:
+    class Plain:
+        pass
+
+    @handler("half", kinds=Kind.IMAGE | Kind.SCRIPT | Kind.PARTITION)
+    class Half:
+        Options = NoOptions
+
+        def run(self) -> None: ...
+
+    @handler("bare", kinds=Kind.IMAGE)
+    class Bare:
+        def install(self) -> None: ...
+
+    with pytest.raises(RegistrationError, match="no card"):
+        check_handler("plain", Plain)
+    with pytest.raises(RegistrationError, match="no install and no apply"):
+        check_handler("half", Half, origin="package x")
+    with pytest.raises(RegistrationError, match="no Options"):
+        check_handler("bare", Bare)
+    shelf = registry()
+    shelf.add(Entry("plain", "a test", lambda: Plain))
+    with pytest.raises(RegistrationError):
+        load(shelf, "plain")
+    assert load(shelf, "nothing of the kind") is None
+
+
+def test_option_types_that_nobody_can_read() -> None:
+    @dataclass(frozen=True)
+    class Odd:
+        ratio: float = field(default=1.0)
+
+    with pytest.raises(RegistrationError, match="float"):
+        read_options(Odd, art(ratio="1"))
