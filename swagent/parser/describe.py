@@ -337,7 +337,7 @@ class _Reading:
 
         found = outline_of(self._document.tree, self._document.root)
         board = f" on board {self._hardware.board}" if self._hardware else ""
-        hint = f"selections in this image: {' '.join(found.selections)}" if found.selections else ""
+        hint = f"selections in this image: {' '.join(found.selections[:20])}" if found.selections else ""
         if self._selection is not None and not self._selected():
             raise SelectionRefused(
                 f"sw-description: there is no selection {self._selection}{board} in this image, "
@@ -345,7 +345,7 @@ class _Reading:
                 hint=hint or "this image has no selections: install it without",
             )
         if not hint and found.boards:
-            hint = f"boards in this image: {', '.join(found.boards)}"
+            hint = f"boards in this image: {', '.join(found.boards[:20])}"
         raise DescriptionError(
             f"sw-description: nothing to install{board}"
             + (f" with selection {self._selection}" if self._selection else ""),

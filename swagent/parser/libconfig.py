@@ -164,11 +164,12 @@ class _Stream(libconf.TokenStream):  # type: ignore[misc]  # libconf has no type
         try:
             return float(word)
         except ValueError as exc:
-            raise self._refuse(f"{word[:40]!r} is not a number") from exc
+            raise self._refuse(f"{word[:40]!r} is not a number", "names have no dots; in JSON they may") from exc
 
     def _integer(self, word: str) -> int:
-        digits = word.rstrip("L")
-        base = _BASES.get(digits[1:2].lower(), 10)
+        digits, base = word.rstrip("L"), _BASES.get(word[1:2].lower(), 10)
+        if base != 10:
+            digits = digits[2:]
         value = int(digits, base) if len(digits) <= _NUMBER_LENGTH_MAX else _INT64_MAX + 1
         if not _INT64_MIN <= value <= _INT64_MAX:
             raise self._refuse(f"the number {word[:40]} needs more than 64 bits")
