@@ -160,6 +160,7 @@ class ArtifactData:
             self._pour_plain(writer)
         else:
             self._pour_decoded(writer)
+        self._pieces = iter(())
         return writer.done_bytes
 
     # -- one thread
