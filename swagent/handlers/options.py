@@ -70,6 +70,26 @@ def read_options(options_cls: type[T], art: Artifact) -> tuple[T, list[str]]:
     return options_cls(**values), warnings
 
 
+def describe_options(options_cls: type) -> list[tuple[str, str, str, str]]:
+    """What a handler's properties are, for lists and documentation.
+
+    Returns:
+        Name, type (``str``, ``int``, ``bool`` or ``list``), default as one would write it ("" if it is mandatory or
+        unset), and a sentence: from the field's metadata, else from ``Attributes:`` in the docstring of the class.
+    """
+    found = []
+    for name, spec in getattr(options_cls, "__dataclass_fields__", {}).items():
+        word = _type_word(spec.type)
+        default = "" if spec.default in (MISSING, None, ()) else str(spec.default)
+        text = spec.metadata.get("help", "")
+        if not text:
+            line = re.search(rf"^\s+{name}: (.*)$", options_cls.__doc__ or "", re.MULTILINE)
+            text = line[1] if line else ""
+        kind = "list" if word == "tuple[str, ...]" else word
+        found.append((name.replace("_", "-"), kind, default.lower() if kind == "bool" else default, text))
+    return found
+
+
 def parse_size(text: str) -> int:
     """A number as in sw-description: decimal, ``0x`` hexadecimal or ``0`` octal; K, M or G, with ``iB`` if one likes.
 

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from swagent.errors import DescriptionError, RegistrationError
 from swagent.handlers import BUILT_INS, registry
 from swagent.handlers.api import handler
-from swagent.handlers.options import NoOptions, check_handler, load, parse_size, plain_size, read_options
+from swagent.handlers.options import (
+    NoOptions,
+    check_handler,
+    describe_options,
+    load,
+    parse_size,
+    plain_size,
+    read_options,
+)
 from swagent.model import Artifact, Compression, Kind
 from swagent.plugins import Entry
 
@@ -107,8 +115,19 @@ def test_every_built_in_is_a_handler_and_documents_its_options(name: str) -> Non
     cls = load(registry(), name)
     assert cls is not None
     assert cls.__doc__
-    for spec in getattr(cls.Options, "__dataclass_fields__", {}).values():
-        assert spec.metadata.get("help"), f"{name}: {spec.name}"
+    for option, _, _, text in describe_options(cls.Options):
+        assert text, f"{name}: {option} is not described"
+
+
+def test_descriptions_for_people() -> None:
+    cls = load(registry(), "copy")
+    assert cls is not None
+    described = {option: facts for option, *facts in describe_options(cls.Options)}
+    assert described["copyfrom"][:2] == ["str", ""]
+    assert described["chain"][:2] == ["str", "raw"]
+    assert described["create-destination"][:2] == ["bool", "false"]
+    assert described["offset"][1] == "0"
+    assert describe_options(NoOptions) == []
 
 
 def test_what_is_no_handler() -> None:
