@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.clock import SystemClock
 from swagent.crypto.cipher import AesKey
-from swagent.crypto.signature import Signer, Trust
+from swagent.crypto.signature import Trust
 from swagent.errors import Busy, DeviceError, SettingsError, UsageError
 from swagent.events import EventBus
 from swagent.installer.gates import HardwareGate, VersionGate
@@ -14,10 +14,11 @@ from swagent.installer.inventory import from_pairs, read_versions
 from swagent.installer.rig import Policy, Rig
 from swagent.installer.session import Session
 from swagent.model import Hardware, Unit
-from swagent.parser import Outline
 from swagent.settings import InstallSettings, from_config, from_environ
-from swagent.stream import Member
 from swagent.stream.source import FileSource, open_source
+
+if TYPE_CHECKING:
+    from swagent.installer.contents import Contents
 
 CONFIG_FILE = "/etc/swupdate.cfg"
 HARDWARE_FILE = "/etc/hwrevision"
@@ -206,41 +207,21 @@ def make_session(
     return Session(rig, policy, open_source(fd, name), cancelled=cancelled), rig
 
 
-class Contents(NamedTuple):
-    """What an image holds, believed or not.
-
-    Attributes:
-        signer: who signed it; None when no key was given.
-        has_signature: whether there is a signature at all.
-    """
-
-    outline: Outline
-    signer: Signer | None
-    has_signature: bool
-    members: tuple[Member, ...]
-
-
-def inspect_contents(settings: InstallSettings, fd: int, name: str) -> Contents:
-    """Read a file's headers and its description; verifies the signature when the settings name a key.
+def read_contents(settings: InstallSettings, fd: int, name: str) -> "Contents":
+    """What is in a file, with the keys that the settings name.
 
     Raises:
         SwagentError: it cannot be read, or the signature is none that is trusted.
     """
-    from swagent.installer.intake import SIGNATURE, take_in
-    from swagent.parser import outline
-    from swagent.stream import Archive
+    from swagent.installer.contents import read_contents as read
 
-    archive = Archive(FileSource(fd, name))
-    members = archive.index()
-    intake = take_in(
-        archive,
+    return read(
+        FileSource(fd, name),
         trust_of(settings),
         aes_key_of(settings),
         size_max_bytes=settings.description_size_max_bytes,
         now_s=SystemClock().now_s(),
     )
-    signed = any(member.name == SIGNATURE for member in members)
-    return Contents(outline(intake.text), intake.signer, signed, tuple(members))
 
 
 def open_image(path: str) -> tuple[int, str]:

@@ -47,32 +47,35 @@ class Event(NamedTuple):
 
 
 class Subscription:
-    """One listener's queue: bounded, in order; progress may be merged or dropped, ends never are."""
+    """One listener's queue: in order; progress is merged, log lines are dropped when it is full, ends never are."""
 
-    def __init__(self, wake: Callable[[], None] | None, max_events: int) -> None:
+    def __init__(
+        self, wake: Callable[[], None] | None, wanted: Callable[[Event], bool] | None, max_events: int
+    ) -> None:
         self._lock = allocate_lock()
         self._events: deque[Event] = deque()
         self._wake = wake
+        self._wanted = wanted
         self._max_events = max_events
+        self.dropped = 0
+        """How many log lines were dropped."""
 
     def offer(self, event: Event) -> None:
         """Queue an event; never blocks on the listener and never raises."""
+        if self._wanted is not None and not self._wanted(event):
+            return
         with self._lock:
             last = self._events[-1] if self._events else None
             if (
-                event.is_progress
-                and last is not None
+                last is not None
+                and event.is_progress
                 and (last.event, last.artifact) == (event.event, event.artifact)
             ):
                 self._events[-1] = event
             elif event.event == "log" and len(self._events) >= self._max_events:
+                self.dropped += 1
                 return
             else:
-                if len(self._events) >= self._max_events:
-                    for index, old in enumerate(self._events):
-                        if old.is_progress or old.event == "log":
-                            del self._events[index]
-                            break
                 self._events.append(event)
         if self._wake is not None:
             try:
@@ -95,14 +98,21 @@ class EventBus:
         self._lock = allocate_lock()
         self._subscriptions: list[Subscription] = []
 
-    def subscribe(self, wake: Callable[[], None] | None = None, *, max_events: int = 1000) -> Subscription:
+    def subscribe(
+        self,
+        wake: Callable[[], None] | None = None,
+        *,
+        wanted: Callable[[Event], bool] | None = None,
+        max_events: int = 1000,
+    ) -> Subscription:
         """Start listening.
 
         Args:
             wake: called from the publisher's thread after each event; must only signal.
-            max_events: how many unread events are kept before progress and log lines are dropped.
+            wanted: picks the events to queue, from the publisher's thread; None for all.
+            max_events: how many unread events are kept before log lines are dropped.
         """
-        subscription = Subscription(wake, max_events)
+        subscription = Subscription(wake, wanted, max_events)
         with self._lock:
             self._subscriptions.append(subscription)
         return subscription

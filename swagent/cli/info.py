@@ -3,7 +3,7 @@
 import os
 import sys
 
-from swagent.app import inspect_contents, open_image
+from swagent.app import open_image, read_contents
 from swagent.errors import UsageError
 
 from .install import SELECTION_OPTIONS, TRUST_OPTIONS, settings_of
@@ -28,7 +28,7 @@ def run(args: Args) -> int:
         raise UsageError("info needs a file, not a stream")
     settings, _ = settings_of(args)
     fd, name = open_image(path)
-    contents = inspect_contents(settings, fd, name)
+    contents = read_contents(settings, fd, name)
     os.close(fd)
     outline = contents.outline
     signed = f"signed by {contents.signer.label} ({contents.signer.scheme})" if contents.signer else (

@@ -12,7 +12,7 @@ from swagent.installer.session import Session
 from swagent.settings import InstallSettings, layer
 
 from .options import Args, Command, Option
-from .screen import Screen, Syslog
+from .screen import LateScreen, Screen
 
 WHAT, WHO, HOW, OUT = "what to install", "who to trust", "how to behave", "output"
 
@@ -126,7 +126,7 @@ def settings_of(args: Args) -> tuple[InstallSettings, list[str]]:
 def run(args: Args) -> int:
     """Install; returns 0, errors are raised (with ``--json`` they are the last line)."""
     image = _image(args)
-    screens: list[Screen] = []
+    screens: list[Screen | LateScreen] = []
     bus = EventBus()
     if args.on("json"):
         from .jsonlines import JsonLines
@@ -148,7 +148,7 @@ def run(args: Args) -> int:
     return 0
 
 
-def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen]) -> Session:
+def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateScreen]) -> Session:
     settings, ignored = settings_of(args)
     wishes = Wishes(
         allow_unsigned=args.on("allow-unsigned"),
@@ -161,12 +161,14 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen]) -> Se
         state_marker=not args.on("no-state-marker"),
     )
     if not args.on("json"):
-        from .terminal import make_terminal
+        from .terminal import is_terminal, make_terminal
 
-        level = _LOG_LEVELS[settings.loglevel if settings.loglevel is not None else 2]
-        terminal = make_terminal(sys.stdout, os.environ, args.on("quiet"), log_level=level)
-        screens.append(Screen(bus, terminal))
+        loglevel = settings.loglevel if settings.loglevel is not None else 2
+        terminal = make_terminal(sys.stdout, os.environ, args.on("quiet"), log_level=_LOG_LEVELS[loglevel])
+        screens.append((Screen if is_terminal(sys.stdout) or loglevel > 2 else LateScreen)(bus, terminal))
     if settings.syslog:
+        from .screen import Syslog
+
         screens.append(Screen(bus, Syslog()))
     if not wishes.dry_run:
         lock(os.environ)

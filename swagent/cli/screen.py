@@ -1,7 +1,5 @@
 """Runs a renderer beside the install, so that a slow terminal or reader never slows the update."""
 
-from queue import SimpleQueue
-from threading import Thread
 from typing import Protocol
 
 from swagent.events import Event, EventBus
@@ -48,6 +46,9 @@ class Screen:
     """A thread that shows what a bus publishes."""
 
     def __init__(self, bus: EventBus, renderer: Renderer) -> None:
+        from queue import SimpleQueue
+        from threading import Thread
+
         self._bus = bus
         self._renderer = renderer
         self._wake: SimpleQueue[bool] = SimpleQueue()
@@ -68,3 +69,21 @@ class Screen:
             for event in self._subscription.take():
                 self._renderer.show(event)
         self._renderer.close()
+
+
+class LateScreen:
+    """Shows everything at the end: for renderers that show the verdict only, which are not worth a thread."""
+
+    def __init__(self, bus: EventBus, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self._subscription = bus.subscribe(wanted=_is_of_lasting_interest)
+
+    def close(self) -> None:
+        """Show all."""
+        for event in self._subscription.take():
+            self._renderer.show(event)
+        self._renderer.close()
+
+
+def _is_of_lasting_interest(event: Event) -> bool:
+    return event.event.startswith(("update.", "description.", "log")) or event.event.endswith(".failed")
