@@ -158,7 +158,8 @@ def test_swupdate_installs_it(scenario: str, index: int, tmp_path: Path, signer:
         alone(tmp_path, ["swupdate", "-l", "4", *bench.arguments(install)]),
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    # not its exit code: 2022.12 reports success and then ends with 1 every now and then
+    assert "SWUPDATE successful !" in done.stdout, done.stdout + done.stderr
     bench.check_device(install)
 
 
