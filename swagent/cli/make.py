@@ -40,6 +40,7 @@ AES_OPTION = Option(
     metavar="FILE",
     group="encryption",
     help="AES key file: hexadecimal key and initialisation vector",
+    aliases=("decryption-key",),
 )
 
 COMMAND = Command(

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from swagent.errors import UsageError
 
-from .make import AES_OPTION
-from .options import Args, Command, Option
+from .install import TRUST_OPTIONS
+from .options import Args, Command
 
 if TYPE_CHECKING:
     from swagent.crypto.signature import Trust
@@ -16,38 +16,7 @@ COMMAND = Command(
     summary="check signature and digests of an update, without installing it",
     target="verify:run",
     arguments=("UPDATE",),
-    options=(
-        Option(
-            "key",
-            short="k",
-            metavar="FILE",
-            repeat=True,
-            group="who to trust",
-            help="public key or certificate, PEM; may be repeated, any one will do",
-        ),
-        Option(
-            "scheme",
-            metavar="SCHEME",
-            group="who to trust",
-            choices=("auto", "rsa", "rsa-pss", "ecdsa", "cms"),
-            help="the only kind of signature accepted; else whatever fits the keys",
-        ),
-        Option(
-            "cert-purpose",
-            metavar="PURPOSE",
-            group="who to trust",
-            choices=("emailProtection", "codeSigning"),
-            help="what the signer's certificate must be for; else emailProtection",
-        ),
-        Option(
-            "forced-signer-name",
-            metavar="CN",
-            group="who to trust",
-            help="common name that the signer's certificate must have",
-        ),
-        Option("allow-unsigned", group="who to trust", help="look at digests only, whoever made them"),
-        AES_OPTION,
-    ),
+    options=TRUST_OPTIONS,
     examples=(
         "swagent verify update.swu -k release.pem",
         "swagent verify update.swu -k ca.pem --forced-signer-name 'Release key 2026'",
@@ -73,20 +42,19 @@ def run(args: Args) -> int:
 
 
 def _trust(args: Args) -> "Trust | None":
-    from swagent.crypto.signature import Trust
+    from swagent.crypto.signature import Trust, scheme_of_provider
 
     key_files = args.all("key")
     if not key_files:
         if args.on("allow-unsigned"):
             return None
         raise UsageError("--key is missing: who may have signed it?", hint="or say --allow-unsigned")
-    if args.on("allow-unsigned"):
-        raise UsageError("--allow-unsigned does not go with --key")
     return Trust(
         key_files=tuple(key_files),
-        scheme=args.get("scheme") or "auto",
+        scheme=scheme_of_provider(args.get("digest-provider") or ""),
         cert_purpose=args.get("cert-purpose") or "emailProtection",
         forced_signer_name=args.get("forced-signer-name") or "",
+        crl_path=args.get("crl-path") or "",
     )
 
 
