@@ -1,6 +1,9 @@
 # swagent from a checkout: `make demo` shows it at work, `make test` tests it. Needs git, make and Python 3.11.
 # The first target that needs .venv makes it (tools/bootstrap).
 
+# losetup, mount and the like live where a plain user's path does not look
+export PATH := $(PATH):/usr/sbin:/sbin
+
 PY := .venv/bin/python
 CODE := swagent tests sw-description.examples tools/bench tools/cli-page tools/demo tools/fuzz
 SECONDS ?= 20
