@@ -3,6 +3,7 @@
 import re
 
 _NUMERIC_FIELD_MAX = 65535
+_NUMERIC_DIGITS_MAX = 5  # what is longer is above it; int() refuses some thousand digits
 _SEMVER_LENGTH_MAX = 255
 _NUMERIC = re.compile(r"[0-9.]*\Z")
 _SEMVER = re.compile(r"[0-9A-Za-z.+-]+\Z")
@@ -24,7 +25,10 @@ def compare(a: str, b: str) -> int:
 def _numeric(text: str) -> tuple[object, ...] | None:
     if not _NUMERIC.match(text):
         return None
-    fields = [int(part) for part in text.split(".") if part][:4]
+    parts = [part.lstrip("0") for part in text.split(".") if part][:4]
+    if any(len(part) > _NUMERIC_DIGITS_MAX for part in parts):
+        return None
+    fields = [int(part or "0") for part in parts]
     if any(value > _NUMERIC_FIELD_MAX for value in fields):
         return None
     return tuple(fields + [0] * (4 - len(fields)))

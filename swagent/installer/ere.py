@@ -158,17 +158,17 @@ class _Reader:
     def _branch(self) -> _Node:
         node: _Node = ("empty",)
         while (letter := self._peek()) and letter not in "|)":
-            piece = self._repeated(self._atom())
+            piece = self._repeated(self._atom(), anchor=letter in "^$")
             node = piece if node == ("empty",) else ("join", node, piece)
         if node == ("empty",):
             raise EreError("nothing stands where an expression should")
         return node
 
-    def _repeated(self, node: _Node) -> _Node:
+    def _repeated(self, node: _Node, *, anchor: bool) -> _Node:
         letter = self._peek()
         if not letter or letter not in "*+?{":
             return node
-        if node in (("start",), ("end",)):
+        if anchor:
             raise EreError(f"{letter} behind an anchor is undefined")
         self._at += 1
         if letter == "{":
