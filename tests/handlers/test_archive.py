@@ -344,6 +344,12 @@ def test_folder_swapped_for_a_link_in_the_archive(tmp_path: Path) -> None:
     assert list((tmp_path / "victim").iterdir()) == []
 
 
+def test_folder_that_was_known_is_made_again(tmp_path: Path) -> None:
+    folder = header(b"d/e/", kind=b"5")
+    unpack(folder * 2 + member(b"d/e", b"file") + folder + member(b"d/e/f", b"x") + END, tmp_path)
+    assert (tmp_path / "dst" / "d" / "e" / "f").read_text() == "x"
+
+
 def test_folder_swapped_while_we_work(tmp_path: Path) -> None:
     """Somebody else replaces folders by links the whole time; whatever happens, nothing gets out."""
     dst, victim = tmp_path / "dst", tmp_path / "victim"
@@ -470,6 +476,11 @@ def test_times_before_1970(tmp_path: Path) -> None:
     unpack(data, tmp_path, keep=True)
     assert (tmp_path / "dst" / "a").stat().st_mtime_ns == -1_500_000_000
     assert (tmp_path / "dst" / "b").stat().st_mtime_ns == -1_000_000_000
+
+
+def test_extended_headers_are_bounded(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="extended header of 300000 bytes"):
+        unpack(header(kind=b"x", size=300_000) + bytes(300_032) + header() + END, tmp_path)
 
 
 def test_global_keys_are_bounded(tmp_path: Path) -> None:
