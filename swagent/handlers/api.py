@@ -134,7 +134,10 @@ class Sync(Protocol):
     """Durability of many small files at the price of one (performance: one syncfs, not an fsync per file)."""
 
     def later(self, fd: int) -> None:
-        """Promise that the file open as ``fd`` is durable before the next phase; takes a duplicate of it."""
+        """Promise that the file open as ``fd`` is durable before the next phase; takes a duplicate of it.
+
+        A folder stands for everything on its filesystem.
+        """
         ...
 
     def rename_later(self, temporary: str, final: str) -> None:
