@@ -8,8 +8,8 @@ Source of the keys: runtime interfaces §1.3.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from .errors import SettingsError
 from .model import Selection
@@ -141,8 +141,7 @@ _KIND = {
 }
 
 
-@dataclass(frozen=True)
-class UpdateType:
+class UpdateType(NamedTuple):
     """Rules for one type of update; "" is no rule.
 
     Attributes:
@@ -163,8 +162,7 @@ class UpdateType:
     reboot: bool | None = None
 
 
-@dataclass(frozen=True)
-class InstallSettings:
+class InstallSettings(NamedTuple):
     """What an install needs to know; immutable, a layer makes a new one.
 
     Attributes:
@@ -193,11 +191,9 @@ class InstallSettings:
     description_size_max_bytes: int = DESCRIPTION_SIZE_MAX_BYTES
     loglevel: int | None = None
     syslog: bool = False
-    update_types: Mapping[str, UpdateType] = field(
-        default_factory=lambda: {DEFAULT_TYPE: UpdateType(DEFAULT_TYPE)}
-    )
+    update_types: Mapping[str, UpdateType] = MappingProxyType({DEFAULT_TYPE: UpdateType(DEFAULT_TYPE)})
     versions: tuple[tuple[str, str], ...] | None = None
-    origins: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = MappingProxyType({})
 
 
 KEYS: Mapping[str, str] = {
@@ -243,9 +239,9 @@ def layer(
             changes[name] = converted
         told[key] = where
     if rules:
-        default = replace(base.update_types[DEFAULT_TYPE], **rules)
+        default = base.update_types[DEFAULT_TYPE]._replace(**rules)
         changes["update_types"] = {**base.update_types, DEFAULT_TYPE: default}
-    return replace(base, **changes, origins=told)
+    return base._replace(**changes, origins=told)
 
 
 def from_config(
@@ -296,8 +292,8 @@ def from_config(
             (_named(place, entry, "name"), _named(place, entry, "version"))
             for place, entry in _entries(where, "versions", tree["versions"])
         )
-        settings = replace(
-            settings, versions=pairs, origins={**settings.origins, "versions": f"{where}:versions"}
+        settings = settings._replace(
+            versions=pairs, origins={**settings.origins, "versions": f"{where}:versions"}
         )
     return settings, ignored
 
@@ -343,7 +339,7 @@ def table(settings: InstallSettings) -> list[tuple[str, str, str]]:
             value = getattr(default, key.replace("-", "_"))
         else:
             value = getattr(settings, _FIELDS.get(key, key.replace("-", "_")))
-        rows.append((key, _shown(value), settings.origins.get(key, "default")))
+        rows.append((key, _shown_rule(key, value), settings.origins.get(key, "default")))
     for name in settings.update_types:
         key = f"update-types.{name}"
         if key in settings.origins:
@@ -473,9 +469,10 @@ def _with_update_types(
             key.replace("-", "_"): _rule(place, key, value) for key, value in entry.items() if key != "name"
         }
         # the default type has rules in globals too: these are laid over them
-        types[name] = replace(base.update_types[name] if name == DEFAULT_TYPE else UpdateType(name), **rules)
+        known = base.update_types[name] if name == DEFAULT_TYPE else UpdateType(name)
+        types[name] = known._replace(**rules)
         told[f"update-types.{name}"] = f"{where}:update-types"
-    return replace(base, update_types={**base.update_types, **types}, origins=told)
+    return base._replace(update_types={**base.update_types, **types}, origins=told)
 
 
 def _refuse_two_names(where: str, given: Collection[str]) -> None:
@@ -507,13 +504,19 @@ def _from_text(where: str, kind: str, text: str) -> object:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple) and not isinstance(value, Selection):
         return " ".join(str(item) for item in value)
     return "" if value is None else str(value)
 
 
+def _shown_rule(key: str, value: object) -> str:
+    if key == "reboot" and isinstance(value, bool):
+        return "enabled" if value else "disabled"
+    return _shown(value)
+
+
 def _shown_rules(rules: UpdateType) -> str:
-    words = [(key, _shown(getattr(rules, key.replace("-", "_")))) for key in _TYPE_KEYS]
+    words = [(key, _shown_rule(key, getattr(rules, key.replace("-", "_")))) for key in _TYPE_KEYS]
     return " ".join(f"{key}={word}" for key, word in words if word)
 
 
