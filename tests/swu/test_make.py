@@ -270,3 +270,9 @@ def test_an_output_that_cannot_be_written(bench: Path) -> None:
 
 def test_the_key_file_of_swupdate_is_read(keys: Any) -> None:
     assert read_key_file(str(keys.folder / "aes.key")) == AES
+
+
+def test_a_handlers_own_filename_is_no_member(bench: Path) -> None:
+    made = build(bench, one_image('properties = { filename = "elsewhere"; };'))
+    assert [m.name for m in made.members] == ["a.bin"]
+    assert entry_of(made)["properties"] == {"filename": "elsewhere"}
