@@ -93,7 +93,7 @@ def _report(verified: "Verified") -> None:
     if signer:
         print(f"Signature and {digests} are right.")
     else:
-        print(f"{digests} right. Nobody was asked for a signature, so this does not say who made it.")
+        print(f"{digests} found right. Nobody was asked for a signature, so this does not say who made it.")
 
 
 def _verdict(judged: "Judged") -> str:
