@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from swagent.crypto import der
 from swagent.crypto.signature import Signer, Trust, check, verify
+from swagent.crypto.signing import sign
 from swagent.errors import SettingsError, SignatureError
 from tests.crypto.pki import (
     CODE,
@@ -38,6 +39,7 @@ from tests.crypto.pki import (
 CONTENT = b'software = { version = "1.0"; };\n'
 ROOT = certify(root_wish())
 LEAF = certify(Wish(), ROOT)
+OTHER = certify(root_wish("other root"))
 
 
 class Bench:
@@ -111,6 +113,31 @@ def test_rsa_pss(bench: Bench, digest: str, salt: str) -> None:
     )  # fmt: skip
     assert bench.accept(signature, ROOT).label == "release"
     _refused_when_changed(bench, signature, ROOT)
+
+
+def test_a_certificate_that_is_for_pss_only(bench: Bench) -> None:
+    key_file, pem = bench.folder / "pss.key", bench.folder / "pss.pem"
+    openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key_file)
+    words = ("-subj", "/O=Works/CN=release", "-set_serial", "4711", "-days", "3650")
+    openssl("req", "-x509", "-key", key_file, "-out", pem, *words)
+    certificate = x509.load_pem_x509_certificate(pem.read_bytes())
+    now_s = certificate.not_valid_before_utc.timestamp() + 60
+    trust = Trust((str(pem),))
+    source = write(bench.folder / "c", CONTENT)
+    command = ("cms", "-sign", "-in", source, "-outform", "DER", "-nosmimecap", "-binary", "-signer", pem)
+    signature = openssl(*command, "-inkey", key_file, "-keyopt", "rsa_padding_mode:pss")
+    assert verify(CONTENT, signature, trust, now_s=now_s).label == "release"
+    with pytest.raises(SettingsError, match="for RSA-PSS only"):
+        sign(CONTENT, key_file=str(key_file), certificate_file=str(pem))
+    # the same key, by a certificate that does not say so
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    plain = certify(Wish(), key=key, serial=4711)
+    plain_file = write(bench.folder / "plain.pem", plain.pem)
+    signature = sign(CONTENT, key_file=str(key_file), certificate_file=plain_file)
+    changed = _rebuild(signature, certificates=[certificate.public_bytes(serialization.Encoding.DER)])
+    with pytest.raises(SignatureError, match="for RSA-PSS only"):
+        verify(CONTENT, changed, trust, now_s=now_s)
 
 
 def _private(item: Issued) -> bytes:
@@ -345,14 +372,15 @@ def test_a_chain_is_not_too_long(bench: Bench) -> None:
 
 
 def test_certificates_that_branch_are_bounded(bench: Bench) -> None:
-    """Authorities of one name and key, each issued by all: every order of them is a way."""
-    key = ec_key(77)
-    root = certify(replace(root_wish("loop"), identifiers=False), key=key)
-    loop = tuple(certify(replace(root_wish("loop"), identifiers=False), root, key) for _ in range(20))
-    end = certify(replace(root_wish("loop"), identifiers=False), certify(root_wish("elsewhere")), key)
-    leaf = certify(replace(Wish(), identifiers=False), Issued(key, end.certificate))
-    with pytest.raises(SignatureError):
-        signature = bench.sign(leaf, carry=loop)
+    """Two authorities that certified each other ten times: every order of those is a way, none leads to a root."""
+    one, two = (
+        certify(replace(root_wish(label), identifiers=False), OTHER, ec_key(number))
+        for label, number in (("one", 70), ("two", 71))
+    )
+    carry = [certify(replace(root_wish("one"), identifiers=False), two, ec_key(70)) for _ in range(10)]
+    carry += [certify(replace(root_wish("two"), identifiers=False), one, ec_key(71)) for _ in range(10)]
+    signature = bench.sign(certify(replace(Wish(), identifiers=False), one), carry=tuple(carry))
+    with pytest.raises(SignatureError, match="more than 64 certificate signatures"):
         verify(CONTENT, signature, Trust((bench.trust(ROOT),)), now_s=NOW_S)
 
 
@@ -435,9 +463,6 @@ def crl_pem(*lists: x509.CertificateRevocationList) -> bytes:
     return b"".join(item.public_bytes(serialization.Encoding.PEM) for item in lists)
 
 
-OTHER = certify(root_wish("other root"))
-
-
 @pytest.mark.parametrize(
     ("data", "why"),
     [
@@ -450,11 +475,12 @@ OTHER = certify(root_wish("other root"))
         (crl_pem(crl(ROOT, LEAF, from_s=NOW_S - 9 * DAY_S, until_s=NOW_S - DAY_S)), "release is revoked"),
         (crl_pem(crl(OTHER)), "no revocation list of root"),
         (crl_pem(crl(ROOT, key=ec_key(9))), "no revocation list of root"),
+        (crl_pem(crl(Issued(ROOT.key, OTHER.certificate))), "no revocation list of root"),
         (crl_pem(crl(ROOT, from_s=NOW_S - 9 * DAY_S, until_s=NOW_S - DAY_S)), "has expired"),
         (crl_pem(crl(ROOT, from_s=NOW_S + DAY_S, until_s=NOW_S + 2 * DAY_S)), "not valid before"),
     ],
     ids=["pem", "der", "two-issuers", "old-and-new", "revoked", "revoked-in-one", "revoked-in-old",
-         "other", "forged", "expired", "future"],
+         "other", "forged", "other-name", "expired", "future"],
 )  # fmt: skip
 def test_revocation(bench: Bench, data: bytes, why: str) -> None:
     trust = Trust((bench.trust(ROOT),), crl_path=write(bench.folder / "crl", data))

@@ -5,6 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from swagent.crypto.signature import SIGNATURE_MAX_BYTES, Signer, Trust, check, scheme_of_provider, verify
 from swagent.errors import SettingsError, SignatureError
@@ -66,6 +70,10 @@ def test_a_key_that_is_for_pss_only(tmp_path: Path) -> None:
     assert checked(signature, path) == Signer("release.pem", "RSA-PSS")
     with pytest.raises(SettingsError, match="no key for the signature scheme rsa"):
         checked(signature, path, scheme="rsa")
+    key = load_pem_private_key(private, None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    with pytest.raises(SignatureError, match="no trusted key"):
+        checked(key.sign(CONTENT, PKCS1v15(), SHA256()), path)
 
 
 @pytest.mark.parametrize(
