@@ -115,7 +115,13 @@ def calls(tree: ast.AST, room: str, floor: int) -> Iterator[tuple[str, int]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
-            if room not in ("cli", "__main__", "testbed") and name in ("print", "input", "sys.exit", "exit", "quit"):
+            if room not in ("cli", "__main__", "testbed") and name in (
+                "print",
+                "input",
+                "sys.exit",
+                "exit",
+                "quit",
+            ):
                 yield f"{name}() belongs to cli", node.lineno
             if name == "os._exit" and room not in ("cli", "daemon", "testing"):
                 yield "os._exit() belongs to cli", node.lineno
@@ -132,7 +138,11 @@ def calls(tree: ast.AST, room: str, floor: int) -> Iterator[tuple[str, int]]:
                     isinstance(keyword.value, ast.Constant) and keyword.value.value is False
                 ):
                     yield "shell=True is never used", node.lineno
-        elif isinstance(node, ast.Raise) and node.exc is not None and room not in ("cli", "__main__", "testbed"):
+        elif (
+            isinstance(node, ast.Raise)
+            and node.exc is not None
+            and room not in ("cli", "__main__", "testbed")
+        ):
             raised = ast.unparse(node.exc)
             if raised.startswith("SystemExit"):
                 yield "SystemExit belongs to cli", node.lineno
