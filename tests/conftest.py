@@ -1,0 +1,56 @@
+"""Fixtures that several rooms use."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pytest
+
+from tests.programs import must, need
+
+AES_KEY = bytes(range(32))
+AES_IV = bytes(range(16, 32))
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """Keys made by openssl, once for each test process; all paths are PEM files unless said otherwise.
+
+    Attributes:
+        key, cert, public: an RSA key, its self-signed certificate, its public half.
+        ec_key, ec_cert, ec_public: the same of a P-256 key.
+        stranger_key, stranger_cert, stranger_public: an RSA key that nobody trusts.
+        aes: key file with AES_KEY and AES_IV.
+        aes_other: key file with another key.
+    """
+
+    key: Path
+    cert: Path
+    public: Path
+    ec_key: Path
+    ec_cert: Path
+    ec_public: Path
+    stranger_key: Path
+    stranger_cert: Path
+    stranger_public: Path
+    aes: Path
+    aes_other: Path
+
+
+@pytest.fixture(scope="session")
+def key_ring(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
+    need("openssl")
+    folder = tmp_path_factory.mktemp("keys")
+    for prefix, kind in (
+        ("", ["rsa:2048"]),
+        ("ec_", ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]),
+        ("stranger_", ["rsa:2048"]),
+    ):
+        key, cert, public = (folder / f"{prefix}{name}" for name in ("key", "cert", "public"))
+        must(
+            ["openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-days", "3650", "-subj", "/CN=Tests",
+             "-keyout", key, "-out", cert]
+        )  # fmt: skip
+        must(["openssl", "pkey", "-in", key, "-pubout", "-out", public])
+    (folder / "aes").write_text(f"{AES_KEY.hex()} {AES_IV.hex()}\n")
+    (folder / "aes_other").write_text(f"{bytes(32).hex()} {AES_IV.hex()}\n")
+    return KeyRing(**{field.name: folder / field.name for field in fields(KeyRing)})

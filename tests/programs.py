@@ -1,0 +1,157 @@
+"""Running programs: swagent as it is typed, Debian's swupdate, and the tools that make their input."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+TIMEOUT_S = 60
+_ATTEMPTS = 8
+_INSTALLED = "SWUpdate was successful !"
+_POST_UPDATE = "Running Post-update command"
+_NOISE = (
+    "lua_report_exception",
+    "print_registered_",
+    "listener_create",
+    "extract_file_to_tmp",
+    "read_module_settings",
+)
+_PACKAGES = {
+    "mkenvimage": "u-boot-tools",
+    "fw_printenv": "libubootenv-tool",
+    "unshare": "util-linux",
+    "xz": "xz-utils",
+}
+
+
+def need(*programs: str) -> None:
+    """Skip the test, with the reason, when one of these programs is not installed."""
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}: apt-get install {_PACKAGES.get(program, program)}")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program ended.
+
+    Attributes:
+        code: exit status, negative when a signal ended it.
+        text: all that it wrote on both channels.
+    """
+
+    code: int
+    text: str
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+
+def run(
+    command: Iterable[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    stdin: bytes | None = None,
+) -> Done:
+    """Run a program to its end, standard input from ``stdin`` (nothing when None)."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=None if env is None else {**os.environ, **env},
+        input=b"" if stdin is None else stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout.decode(errors="replace"))
+
+
+def must(command: Iterable[str | Path], *, cwd: Path | None = None, stdin: bytes | None = None) -> None:
+    """Run a program that has to succeed."""
+    words = list(command)
+    done = run(words, cwd=cwd, stdin=stdin)
+    assert done.ok, f"{words}\n{done.text}"
+
+
+def run_swagent(
+    words: Iterable[str | Path], folder: Path, *, stdin: bytes | None = None, **env: str
+) -> Done:
+    """``swagent`` from this checkout, run in ``folder``; its lock and temporary files are in ``folder/tmp``."""
+    return run(
+        [sys.executable, "-m", "swagent", *words],
+        cwd=folder,
+        env={**_alone(folder), "PYTHONPATH": str(PROJECT), **env},
+        stdin=stdin,
+    )
+
+
+def run_swupdate(
+    words: Iterable[str | Path],
+    folder: Path,
+    *,
+    fresh: Callable[[], None] = lambda: None,
+    stdin: bytes | None = None,
+) -> Done:
+    """The real ``swupdate``, run in ``folder``.
+
+    Its processes talk over an abstract socket with a fixed name, so each run gets a network of its own; and over
+    sockets in its temporary folder, whose path must be short. Now and then (one run in seven here) 2022.12 installs,
+    says so, and then fails to reach its own process for the post-update command, which makes the exit status 1; such a
+    run tells nothing and is done again.
+
+    Args:
+        words: options, without a log level.
+        folder: where relative paths start.
+        fresh: puts the device into its state before the run.
+        stdin: its standard input.
+    """
+    need("swupdate")
+    command = [*_own_network(), "swupdate", "-l", "5", *words]
+    for _ in range(_ATTEMPTS):
+        fresh()
+        with TemporaryDirectory(prefix="sw") as private:
+            done = run(command, cwd=folder, env={"TMPDIR": private}, stdin=stdin)
+        told = [line for line in done.text.splitlines() if not any(word in line for word in _NOISE)]
+        done = Done(done.code, "\n".join(told))
+        if done.ok or _INSTALLED not in done.text or _POST_UPDATE in done.text:
+            return done
+    pytest.skip(f"swupdate lost its own post-update request {_ATTEMPTS} times")
+
+
+def cpio(folder: Path, names: Iterable[str], *, archive_format: str = "crc") -> bytes:
+    """What ``cpio -o`` makes of these files, in this order."""
+    need("cpio")
+    done = subprocess.run(
+        ["cpio", "-o", "--quiet", "-H", archive_format],
+        cwd=folder,
+        input="".join(f"{name}\n" for name in names).encode(),
+        capture_output=True,
+        check=True,
+        timeout=TIMEOUT_S,
+    )
+    return done.stdout
+
+
+def _alone(folder: Path) -> dict[str, str]:
+    private = folder / "tmp"
+    private.mkdir(exist_ok=True)
+    return {"TMPDIR": str(private), "RUNTIME_DIRECTORY": str(private)}
+
+
+@cache
+def _own_network() -> tuple[str, ...]:
+    for wrap in (("unshare", "--net"), ("unshare", "--user", "--map-current-user", "--net")):
+        if shutil.which("unshare") is not None and run([*wrap, "true"]).ok:
+            return wrap
+    pytest.skip("needs unshare and the right to use it: two swupdates at once would talk to each other")
