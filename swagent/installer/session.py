@@ -254,12 +254,11 @@ class Session:
         if members is not None:
             self._verify_beforehand(plan, members)
         try:
-            self._begun = True
-            env.begin()
             for name, value in plan.description.bootenv.items():
                 env.stage(name, value)
             self._install_members(plan, rest, members)
             self._sync.flush()
+            self._begin()
             self._run_scripts(plan, Phase.PREINSTALL)
             self._apply_partitions(plan)
             for planned in plan.entries:
@@ -331,10 +330,17 @@ class Session:
             if planned.fate is Fate.SCRIPT:
                 self._members.lay_out_script(planned.artifact, self._members.open_staged(planned.artifact))
 
+    def _begin(self) -> None:
+        """From now on the device is no longer as it was: the first write follows."""
+        if not self._begun:
+            self._begun = True
+            self._env.begin()
+
     def _apply_partitions(self, plan: Plan) -> None:
         if self._partitions_done:
             return
         self._partitions_done = True
+        self._begin()
         for planned in plan.entries:
             if planned.fate is Fate.APPLY:
                 worker, options = self._worker(planned.artifact)
@@ -421,7 +427,7 @@ class Session:
         ctx = self._ctx
         self._sync.discard()
         ctx.end_step()
-        for planned in plan.scripts:
+        for planned in plan.scripts if self._begun else ():
             try:
                 self._run_script(planned.artifact, Phase.POSTFAILURE)
             except SwagentError as later:
