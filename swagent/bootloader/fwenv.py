@@ -5,7 +5,7 @@ base, negative from the end; envsize, sectorsize and envsectors hexadecimal with
 The last three matter for raw flash only and are checked but not used (handlers §4.1).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from swagent.errors import SettingsError
 
@@ -14,8 +14,7 @@ MAX_CONFIG_BYTES = 64 << 10
 SMALLEST_ENVSIZE_BYTES = 8  # checksum, flags, and an empty list of variables
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where one copy lies.
 
     Attributes:

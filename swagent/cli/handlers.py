@@ -43,5 +43,5 @@ def _row(name: str, origin: str, shelf: Registry[Handler]) -> tuple[str, ...]:
     assert found is not None  # noqa: S101 - it was listed a moment ago
     card, options = found.card, found.Options
     kinds = " ".join(kind.name.lower() for kind in card.kinds)
-    properties = (field.replace("_", "-") for field in getattr(options, "__dataclass_fields__", ()))
+    properties = (field.replace("_", "-") for field in getattr(options, "_fields", ()))
     return (name, kinds, "yes" if card.streams and card.data else "no", " ".join(properties), origin, "")

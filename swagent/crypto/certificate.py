@@ -6,8 +6,7 @@ used here (policies, further names).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.errors import SettingsError
 
@@ -31,8 +30,7 @@ _UNDERSTOOD = {
 _CRL_UNDERSTOOD = {"2.5.29.20", "2.5.29.35"}  # cRLNumber, authorityKeyIdentifier
 
 
-@dataclass(frozen=True)
-class Certificate:
+class Certificate(NamedTuple):
     """The facts of one certificate that matter here.
 
     Attributes:
@@ -76,8 +74,7 @@ class Certificate:
         return self.subject_der == self.issuer_der
 
 
-@dataclass(frozen=True)
-class RevocationList:
+class RevocationList(NamedTuple):
     """A certificate revocation list; times in seconds since 1970, ``next_update_s`` None when it never ends."""
 
     label: str

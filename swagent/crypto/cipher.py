@@ -3,7 +3,7 @@
 CBC vouches for nothing: the SHA-256 of the encrypted bytes does. Padding errors are told only at the very end.
 """
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from swagent.errors import DecryptError, DescriptionError, SettingsError
 
@@ -16,12 +16,14 @@ KEY_SIZES_BYTES = (16, 24, 32)
 _CIPHERS = {"aes-cbc": None, "aes-cbc-128": 16, "aes-cbc-192": 24, "aes-cbc-256": 32}
 
 
-@dataclass(frozen=True)
-class AesKey:
+class AesKey(NamedTuple):
     """Key of 16, 24 or 32 bytes and initialization vector of 16; neither is shown."""
 
-    key: bytes = field(repr=False)
-    iv: bytes = field(repr=False)
+    key: bytes
+    iv: bytes
+
+    def __repr__(self) -> str:
+        return "AesKey(...)"
 
 
 def cipher_key_size(name: str) -> int | None:

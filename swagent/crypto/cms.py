@@ -4,8 +4,7 @@ Only the parts that vouch for sw-description: content type id-data, detached or 
 read by ``der``, strictly; certificates and signatures are checked by ``cryptography``.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.errors import SignatureError
 
@@ -50,8 +49,7 @@ ECDSA_SHA256 = "1.2.840.10045.4.3.2"
 SHA256 = "2.16.840.1.101.3.4.2.1"
 
 
-@dataclass(frozen=True)
-class SignerInfo:
+class SignerInfo(NamedTuple):
     """One signature in the container (RFC 5652 §5.3).
 
     Attributes:
@@ -77,8 +75,7 @@ class SignerInfo:
     signature: bytes
 
 
-@dataclass(frozen=True)
-class SignedData:
+class SignedData(NamedTuple):
     """What the container holds; ``content`` is None when detached, ``certificates`` are in DER."""
 
     signers: tuple[SignerInfo, ...]

@@ -5,8 +5,7 @@ against certificates only, and with an explicit scheme nothing else is tried. De
 of all files count instead of the first, bytes behind a signature are refused, RSA keys below 2048 bits are refused.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.errors import SettingsError, SignatureError
 
@@ -34,8 +33,7 @@ _PROVIDERS = {
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(NamedTuple):
     """Whose signatures are believed.
 
     Attributes:
@@ -54,8 +52,7 @@ class Trust:
     crl_path: str = ""
 
 
-@dataclass(frozen=True)
-class Signer:
+class Signer(NamedTuple):
     """Who made a signature, for people: ``release.pem`` or a common name; ``RSA``, ``ECDSA P-256``, ``CMS``."""
 
     label: str

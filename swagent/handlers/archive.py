@@ -4,7 +4,7 @@ Its form is read by ``tarstream``, its members are placed by ``unpack``, in a ``
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from swagent.errors import ArchiveError, DeviceError, SwagentError
 from swagent.hw.sync import sync_filesystem
@@ -49,13 +49,14 @@ class Archive:
     device nodes and FIFOs. Without it, files belong to the updater and have no set-id bits.
     """
 
-    @dataclass(frozen=True)
-    class Options:
-        """Its properties."""
+    class Options(NamedTuple):
+        """Its properties.
 
-        create_destination: bool = field(
-            default=False, metadata={"help": "make the folder path, mode 0755, if it is missing"}
-        )
+        Attributes:
+            create_destination: make the folder path, mode 0755, if it is missing.
+        """
+
+        create_destination: bool = False
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether the place makes sense."""

@@ -1,6 +1,6 @@
 """``bootloader``, ``uboot``: boot variables from a text file, which are stored with those of sw-description, last."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from swagent.errors import BootEnvError, SizeError
 from swagent.model import Artifact, Data, Kind
@@ -15,8 +15,7 @@ MAX_FILE_BYTES = 1 << 20
 class BootEnvFile:
     """Stage the ``name=value`` lines of a text file for the boot environment; they override ``bootenv``."""
 
-    @dataclass(frozen=True)
-    class Options:
+    class Options(NamedTuple):
         """How it relates to others.
 
         Attributes:

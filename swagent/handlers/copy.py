@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from swagent.errors import DescriptionError, DeviceError, PreflightRefused, SizeError, SwagentError
 from swagent.model import Artifact, Compression, Kind, Needs, Phase
@@ -24,21 +24,26 @@ class Copy:
     and after a failure too). In folders only folders and regular files are copied; links are not followed.
     """
 
-    @dataclass(frozen=True)
-    class Options:
-        """Its properties."""
+    class Options(NamedTuple):
+        """Its properties.
 
-        copyfrom: str = field(
-            metadata={"help": "file, block device, folder, or mtd:NAME of an MTD partition"}
-        )
-        chain: str = field(default="raw", metadata={"help": "handler that receives the data"})
-        type: str = field(default="", metadata={"help": "preinstall or postinstall: when it runs"})
-        size: int = field(default=0, metadata={"help": "bytes to copy; 0: all there are"})
-        offset: int = field(default=0, metadata={"help": "where to begin in the source, bytes"})
-        recursive: bool = field(default=False, metadata={"help": "copyfrom is a folder, and so is path"})
-        create_destination: bool = field(
-            default=False, metadata={"help": "make the folder path, or that in which path lies"}
-        )
+        Attributes:
+            copyfrom: file, block device, folder, or mtd:NAME of an MTD partition.
+            chain: handler that receives the data.
+            type: preinstall or postinstall: when it runs.
+            size: bytes to copy; 0: all there are.
+            offset: where to begin in the source, bytes.
+            recursive: copyfrom is a folder, and so is path.
+            create_destination: make the folder path, or that in which path lies.
+        """
+
+        copyfrom: str
+        chain: str = "raw"
+        type: str = ""
+        size: int = 0
+        offset: int = 0
+        recursive: bool = False
+        create_destination: bool = False
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether it makes sense; the source may only come into being with the update."""

@@ -1,7 +1,7 @@
 """``executor``: an image is what a program makes of it."""
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from swagent.errors import PreflightRefused
 from swagent.model import Artifact, Data, Kind, Needs
@@ -18,8 +18,7 @@ class Executor:
     before it counts as installed. On a wrong verdict the program is killed and never sees the end of its input.
     """
 
-    @dataclass(frozen=True)
-    class Options:
+    class Options(NamedTuple):
         """The program.
 
         Attributes:

@@ -1,13 +1,12 @@
 """Properties of an entry become a handler's typed ``Options`` before any byte moves; also what every handler must have.
 
-A handler declares a frozen dataclass ``Options``. Field ``create_destination: bool = False`` reads the property
-``create-destination``; a field without a default is mandatory; ``field(metadata={"help": "..."})`` documents it.
+A handler declares a named tuple ``Options``. Field ``create_destination: bool = False`` reads the property
+``create-destination``; a field without a default is mandatory; ``Attributes:`` in its docstring documents it.
 Types: ``str``, ``int``, ``bool``, each also ``| None``, and ``tuple[str, ...]``.
 """
 
 import re
-from dataclasses import MISSING, Field
-from typing import Any, TypeVar
+from typing import Any, ForwardRef, TypeVar
 
 from swagent.errors import DescriptionError, RegistrationError
 from swagent.model import Artifact, Compression, Kind
@@ -33,7 +32,7 @@ def read_options(options_cls: type[T], art: Artifact) -> tuple[T, list[str]]:
     """Fill a handler's ``Options`` from the properties of an entry.
 
     Args:
-        options_cls: a frozen dataclass, or a class without fields.
+        options_cls: a named tuple, or a class without fields.
         art: the entry.
 
     Returns:
@@ -42,26 +41,27 @@ def read_options(options_cls: type[T], art: Artifact) -> tuple[T, list[str]]:
     Raises:
         DescriptionError: a mandatory property is missing, or a value is not of its type.
     """
-    fields: dict[str, Field[Any]] = getattr(options_cls, "__dataclass_fields__", {})
-    if not art.properties:
-        for name, spec in fields.items():
-            _need_default(spec, name.replace("_", "-"), art)
-        return options_cls(), []
+    names: tuple[str, ...] = getattr(options_cls, "_fields", ())
     values: dict[str, Any] = {}
     warnings: list[str] = []
-    known = {name.replace("_", "-"): spec for name, spec in fields.items()}
-    for key, spec in known.items():
+    known = {name.replace("_", "-"): name for name in names}
+    for key, name in known.items():
         found = art.properties.get(key)
         if not found:
-            _need_default(spec, key, art)
+            if name not in _defaults(options_cls):
+                raise DescriptionError(
+                    f"{_who(art)}: handler {art.type} needs the property {key}",
+                    artifact=art.label,
+                    handler=art.type,
+                )
             continue
-        wanted = _type_word(spec.type)
+        wanted = _type_word(options_cls.__annotations__[name])
         if wanted == "tuple[str, ...]":
-            values[spec.name] = found
+            values[name] = found
             continue
         if len(found) > 1:
             warnings.append(f"{_who(art)}: property {key} has {len(found)} values, the last one counts")
-        values[spec.name] = _convert(found[-1], wanted, key, art)
+        values[name] = _convert(found[-1], wanted, key, art)
     warnings += [
         f"{_who(art)}: handler {art.type} has no property {key}{_nearest(key, known)}"
         for key in art.properties
@@ -75,17 +75,16 @@ def describe_options(options_cls: type) -> list[tuple[str, str, str, str]]:
 
     Returns:
         Name, type (``str``, ``int``, ``bool`` or ``list``), default as one would write it ("" if it is mandatory or
-        unset), and a sentence: from the field's metadata, else from ``Attributes:`` in the docstring of the class.
+        unset), and a sentence: from ``Attributes:`` in the docstring of the class.
     """
     found = []
-    for name, spec in getattr(options_cls, "__dataclass_fields__", {}).items():
-        word = _type_word(spec.type)
-        default = "" if spec.default in (MISSING, None, ()) else str(spec.default)
-        text = spec.metadata.get("help", "")
-        if not text:
-            line = re.search(rf"^\s+{name}: (.*)$", options_cls.__doc__ or "", re.MULTILINE)
-            text = line[1] if line else ""
+    for name in getattr(options_cls, "_fields", ()):
+        word = _type_word(options_cls.__annotations__[name])
+        value = _defaults(options_cls).get(name)
+        default = "" if value in (None, ()) else str(value)
+        line = re.search(rf"^\s+{name}: (.*)$", options_cls.__doc__ or "", re.MULTILINE)
         kind = "list" if word == "tuple[str, ...]" else word
+        text = line[1].removesuffix(".") if line else ""
         found.append((name.replace("_", "-"), kind, default.lower() if kind == "bool" else default, text))
     return found
 
@@ -163,17 +162,14 @@ def load(shelf: Registry[Handler], name: str) -> Handler | None:
     return found
 
 
-def _need_default(spec: "Field[Any]", key: str, art: Artifact) -> None:
-    if spec.default is MISSING and spec.default_factory is MISSING:
-        raise DescriptionError(
-            f"{_who(art)}: handler {art.type} needs the property {key}", artifact=art.label, handler=art.type
-        )
+def _defaults(options_cls: type) -> dict[str, Any]:
+    return getattr(options_cls, "_field_defaults", {})
 
 
 def _type_word(annotation: Any) -> str:
     """``str | None`` and the like, whether or not annotations are kept as text."""
-    if isinstance(annotation, str):
-        word = annotation
+    if isinstance(annotation, ForwardRef):
+        word = annotation.__forward_arg__
     elif isinstance(annotation, type):
         word = annotation.__name__
     else:
@@ -217,7 +213,7 @@ def _who(art: Artifact) -> str:
     return art.where or art.label
 
 
-def _nearest(key: str, known: dict[str, Any]) -> str:
+def _nearest(key: str, known: dict[str, str]) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(key, [*known, *sorted(GENERIC)], n=1)

@@ -1,6 +1,6 @@
 """``raw``: an image onto a block device or slot file."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from swagent.errors import DeviceError, PreflightRefused, SizeError, SwagentError
 from swagent.model import Artifact, Data, Kind, Needs
@@ -13,13 +13,14 @@ from .options import plain_size
 class Raw:
     """Write an image to ``device`` from ``offset`` on. The target must exist, must not be mounted, and must hold it."""
 
-    @dataclass(frozen=True)
-    class Options:
-        """Its properties."""
+    class Options(NamedTuple):
+        """Its properties.
 
-        allow_mounted: bool = field(
-            default=False, metadata={"help": "write the device even while it is mounted or otherwise in use"}
-        )
+        Attributes:
+            allow_mounted: write the device even while it is mounted or otherwise in use.
+        """
+
+        allow_mounted: bool = False
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether the target is there, free and large enough."""

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from swagent.errors import DeviceError, SizeError, SwagentError
 from swagent.model import Artifact, Data, Kind, Needs, Sink
@@ -27,16 +27,16 @@ class RawFile:
     of the same phase) are durable, and keeps the owner and mode of the one it replaces.
     """
 
-    @dataclass(frozen=True)
-    class Options:
-        """Its properties."""
+    class Options(NamedTuple):
+        """Its properties.
 
-        create_destination: bool = field(
-            default=False, metadata={"help": "make the folders that lead to path, mode 0755"}
-        )
-        atomic_install: bool = field(
-            default=False, metadata={"help": "write path.tmp and rename it: old or new, never half"}
-        )
+        Attributes:
+            create_destination: make the folders that lead to path, mode 0755.
+            atomic_install: write path.tmp and rename it: old or new, never half.
+        """
+
+        create_destination: bool = False
+        atomic_install: bool = False
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether the place makes sense; folders may still be made by what is installed before."""

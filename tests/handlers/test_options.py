@@ -1,7 +1,6 @@
 """Properties become typed options, or a message that says which one is wrong."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -23,10 +22,9 @@ from swagent.model import Artifact, Compression, Kind
 from swagent.plugins import Entry
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     name_of_it: str
-    count: int = 7
+    amount: int = 7
     flag: bool = False
     maybe: str | None = None
     many: tuple[str, ...] = ()
@@ -42,7 +40,7 @@ def art(**properties: Any) -> Artifact:
 
 
 def test_all_types() -> None:
-    given = art(name_of_it="n", count="0x10K", flag="TRUE", maybe="m", many=("a", "b"), later="010")
+    given = art(name_of_it="n", amount="0x10K", flag="TRUE", maybe="m", many=("a", "b"), later="010")
     assert read_options(Options, given) == (Options("n", 16384, True, "m", ("a", "b"), 8), [])
 
 
@@ -50,7 +48,7 @@ def test_defaults() -> None:
     assert read_options(Options, art(name_of_it="n")) == (Options("n"), [])
 
 
-@pytest.mark.parametrize("properties", [{}, {"count": "1"}])
+@pytest.mark.parametrize("properties", [{}, {"amount": "1"}])
 def test_missing_mandatory_property_is_named(properties: dict[str, str]) -> None:
     with pytest.raises(
         DescriptionError, match=r"images\[0\] file: handler thing needs the property name-of-it"
@@ -60,8 +58,8 @@ def test_missing_mandatory_property_is_named(properties: dict[str, str]) -> None
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("count", "x"), ("count", ""), ("count", "-1"), ("count", "08"), ("count", "1.5"), ("count", "9" * 19),
-     ("count", "8G iB"), ("count", "9" * 99), ("flag", "True"), ("flag", "1"), ("flag", "yes"), ("flag", "")],
+    [("amount", "x"), ("amount", ""), ("amount", "-1"), ("amount", "08"), ("amount", "1.5"), ("amount", "9" * 19),
+     ("amount", "8G iB"), ("amount", "9" * 99), ("flag", "True"), ("flag", "1"), ("flag", "yes"), ("flag", "")],
 )  # fmt: skip
 def test_values_of_the_wrong_type(key: str, value: str) -> None:
     with pytest.raises(DescriptionError, match=f"property {key}"):
@@ -70,10 +68,10 @@ def test_values_of_the_wrong_type(key: str, value: str) -> None:
 
 def test_unknown_and_generic_properties() -> None:
     _, warnings = read_options(
-        Options, art(name_of_it="n", cuont="1", decompressed_size="5", verify_first="true", qqq="x")
+        Options, art(name_of_it="n", amuont="1", decompressed_size="5", verify_first="true", qqq="x")
     )
     assert len(warnings) == 2
-    assert "no property cuont; did you mean count?" in warnings[0]
+    assert "no property amuont; did you mean amount?" in warnings[0]
     assert warnings[1].endswith("no property qqq")
 
 
@@ -158,9 +156,8 @@ def test_what_is_no_handler() -> None:
 
 
 def test_option_types_that_nobody_can_read() -> None:
-    @dataclass(frozen=True)
-    class Odd:
-        ratio: float = field(default=1.0)
+    class Odd(NamedTuple):
+        ratio: float = 1.0
 
     with pytest.raises(RegistrationError, match="float"):
         read_options(Odd, art(ratio="1"))
