@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parents[1]
 TIMEOUT_S = 60
 _ATTEMPTS = 8
 _INSTALLED = "SWUpdate was successful !"
-_POST_UPDATE = "Running Post-update command"
+_POST_UPDATE = "Post-update command"
 _NOISE = (
     "lua_report_exception",
     "print_registered_",

@@ -16,6 +16,7 @@ import pytest
 from swagent.crypto.cipher import read_key_file
 from swagent.swu.make import Made, make
 from swagent.swu.sign import SigningSpec
+from tests.programs import run_swagent, run_swupdate
 
 PROJECT = Path(__file__).parents[2]
 EXAMPLES = PROJECT / "sw-description.examples"
@@ -133,14 +134,8 @@ def test_swagent_installs_it(scenario: str, index: int, tmp_path: Path, signer: 
     if "bootenv" in install:
         make_environment(tmp_path / "environment.bin", config)
         words += ["-B", "uboot", "--fwenv-config", str(config)]
-    runtime = tmp_path / "run"
-    runtime.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "swagent", *words],
-        cwd=PROJECT, env={**os.environ, "RUNTIME_DIRECTORY": str(runtime)},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_swagent(words, tmp_path)
+    assert done.ok, done.text
     bench.check_device(install)
     if "bootenv" in install:
         assert install["bootenv"].items() <= read_environment(config).items()
@@ -148,18 +143,11 @@ def test_swagent_installs_it(scenario: str, index: int, tmp_path: Path, signer: 
 
 @pytest.mark.parametrize(("scenario", "index"), CASES)
 def test_swupdate_installs_it(scenario: str, index: int, tmp_path: Path, signer: Path) -> None:
-    if shutil.which("swupdate") is None:
-        pytest.skip("needs swupdate: apt-get install swupdate")
     bench = Bench(scenario, tmp_path, signer)
     bench.make()
-    bench.fresh_device()
     install = bench.facts["installs"][index]
-    done = subprocess.run(
-        alone(tmp_path, ["swupdate", "-l", "4", *bench.arguments(install)]),
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    # not its exit code: 2022.12 reports success and then ends with 1 every now and then
-    assert "SWUPDATE successful !" in done.stdout, done.stdout + done.stderr
+    done = run_swupdate(bench.arguments(install), tmp_path, fresh=bench.fresh_device)
+    assert done.ok, done.text
     bench.check_device(install)
 
 
@@ -179,20 +167,6 @@ def test_the_commands_of_the_readme(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     held = (tmp_path / "artifacts" / "splash.bmp").read_bytes()
     assert (tmp_path / "device" / "disk.img").read_bytes()[786432 : 786432 + len(held)] == held
-
-
-def alone(folder: Path, command: list[str]) -> list[str]:
-    """A command line with a /tmp of its own, in which only ``folder`` is seen: SWUpdate's sockets have fixed names."""
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        pytest.skip("needs root and unshare: two swupdates at once would talk to each other")
-    script = (
-        'set -e; private="$1"; shown="$2"; shift 2; mkdir -p "$private$shown"; '
-        'mount --bind "$shown" "$private$shown"; mount --rbind "$private/tmp" /tmp; exec "$@"'
-    )
-    if not folder.is_relative_to("/tmp"):
-        pytest.skip("needs pytest's base folder below /tmp")
-    private = folder.with_name(folder.name + "-private")
-    return ["unshare", "--mount", "sh", "-c", script, "sh", str(private), str(folder), *command]
 
 
 def make_environment(image: Path, config: Path) -> None:
