@@ -33,7 +33,6 @@ SIBLINGS = {
 OWNERS: dict[str, set[str]] = {
     "libconf": {"parser"},
     "cryptography": {"crypto"},
-    "asn1crypto": {"crypto"},
     "lupa": {"scripting"},
     "serial": {"hw"},
     "gpiod": {"hw"},
