@@ -20,9 +20,6 @@ import pytest
 from tests.conftest import KeyRing
 from tests.programs import Done, cpio, must, run_swagent, run_swupdate
 
-Tree = dict[str, bytes]
-"""Content of files by their path below the device's folder."""
-
 HARDWARE = ("-H", "board:1.0")  # Debian's build asks for hardware
 
 
@@ -42,12 +39,13 @@ class Case:
             ``@AES_OTHER@`` (key files) are replaced.
         device: files that are there before.
         ok: whether SWUpdate accepts it.
-        holds: files that are there after SWUpdate; None when nothing changes.
+        holds: files that are there after SWUpdate (a link as ``-> target``); None when nothing changes.
         exit: swagent's exit status.
         ours: as ``holds``, for swagent; None when it is the same.
         differs: topic in the compatibility page, "" when there is no difference.
         says: what must be in swagent's message.
-        modes: permissions promised for files.
+        modes: permissions that both promise, of files and folders.
+        our_modes: permissions that swagent promises where it differs.
         mangle: changes the finished archive.
         names: members of the archive in order, with ``sw-description`` and its signature; None for the usual order.
         archive_format: of cpio.
@@ -68,6 +66,7 @@ class Case:
     differs: str = ""
     says: str = ""
     modes: Mapping[str, int] = field(default_factory=dict)
+    our_modes: Mapping[str, int] | None = None
     mangle: Callable[[bytes], bytes] = plain
     names: tuple[str, ...] | None = None
     archive_format: str = "crc"
@@ -76,7 +75,11 @@ class Case:
 
     @property
     def really_differs(self) -> bool:
-        return self.ok != (self.exit == 0) or (self.ours is not None and self.ours != self.left)
+        return self.ok != (self.exit == 0) or self.differs_on_device
+
+    @property
+    def differs_on_device(self) -> bool:
+        return self.our_modes is not None or (self.ours is not None and self.ours != self.left)
 
     @property
     def left(self) -> Mapping[str, bytes]:
@@ -185,11 +188,19 @@ class Bench:
     def holds(self, expected: Mapping[str, bytes], done: Done) -> None:
         """The device has exactly these files."""
         found = {
-            str(path.relative_to(self.device)): path.read_bytes()
+            str(path.relative_to(self.device)): b"-> " + os.readlink(path).encode()
+            if path.is_symlink()
+            else path.read_bytes()
             for path in self.device.rglob("*")
-            if path.is_file() and not path.is_symlink()
+            if path.is_symlink() or path.is_file()
         }
         assert found == dict(expected), done.text
+
+    def modes(self, expected: Mapping[str, int]) -> None:
+        """These files and folders have these permissions."""
+        for name, mode in expected.items():
+            found = stat.S_IMODE((self.device / name).stat().st_mode)
+            assert found == mode, f"{name}: {found:o}"
 
 
 def check(case: Case, folder: Path, key_ring: KeyRing) -> None:
@@ -200,16 +211,15 @@ def check(case: Case, folder: Path, key_ring: KeyRing) -> None:
     their_device = bench.snapshot()
     assert theirs.ok == case.ok, f"SWUpdate is not what the row says:\n{theirs.text}"
     bench.holds(case.left, theirs)
+    bench.modes(case.modes)
     bench.fresh(case.device)
     ours = run_swagent(bench.words(case), folder)
     assert ours.code == case.exit, f"exit {ours.code}\n{ours.text}"
     assert "Traceback" not in ours.text, ours.text
     assert case.says in ours.text, ours.text
     bench.holds(case.left if case.ours is None else case.ours, ours)
-    if case.ours is None:
-        assert bench.snapshot() == their_device, ours.text
-    for name, mode in case.modes.items():
-        assert stat.S_IMODE((bench.device / name).stat().st_mode) == mode, name
+    bench.modes(case.modes if case.our_modes is None else case.our_modes)
+    assert (bench.snapshot() == their_device) != case.differs_on_device, ours.text
     assert not list((folder / "tmp").glob("swagent-*")), "temporary files are left"
 
 

@@ -10,12 +10,9 @@ from tests.conftest import KeyRing
 from .bench import (
     Case,
     check,
-    entry,
     files,
-    images,
     params,
     software,
-    to_device,
     to_file,
 )
 
