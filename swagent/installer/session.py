@@ -385,7 +385,11 @@ class Session:
         except SwagentError as exc:
             ctx.tell("artifact.failed", message=exc.message)
             raise
-        ctx.tell("artifact.done", facts={"seconds": round(self._rig.clock.monotonic_s() - begun_s, 3)})
+        ctx.tell(
+            "artifact.done",
+            message="verified",
+            facts={"seconds": round(self._rig.clock.monotonic_s() - begun_s, 3)},
+        )
         ctx.end_step()
 
     def _run_scripts(self, plan: Plan, phase: Phase) -> None:
@@ -420,7 +424,10 @@ class Session:
             from .inventory import merge, write_versions
 
             installed = [p.artifact for p in plan.entries if p.fate is not Fate.SKIPPED]
-            write_versions(self._policy.versions_file, merge(self._rig.unit.installed, installed))
+            for name in write_versions(
+                self._policy.versions_file, merge(self._rig.unit.installed, installed)
+            ):
+                self._ctx.log("warn", f"{name!r} cannot be written to {self._policy.versions_file}")
 
     def _fail(self, plan: Plan, exc: BaseException) -> None:
         """Undo what can be undone, run the post-failure phase, leave the mark; nothing here hides ``exc``."""

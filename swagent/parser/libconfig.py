@@ -22,13 +22,14 @@ DEPTH_MAX = 32
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _NUMBER_LENGTH_MAX = 80  # 64 binary digits, prefix and suffix; int() of very long ones is slow
 
-# Possessive (++ and *+): what was taken is never given back, so no text can make the lexer backtrack.
+# No alternative can begin where another could go on, so giving back never finds a second way and time stays linear.
+# (No possessive groups: Python 3.11.2, Debian's, gets them wrong.)
 _LEXER = re.compile(
     r"""
-    (?P<skip> (?: [\x20\t\n\r\f\v\a\x08]++ | \#[^\n]*+ | //[^\n]*+ | /\*(?:[^*]++|\*(?!/))*+\*/ )++ )
+    (?P<skip> [\x20\t\n\r\f\v\a\x08]+ | \#[^\n]* | //[^\n]* | /\*.*?\*/ )
   | (?P<name> [A-Za-z*][-A-Za-z0-9_*]*+ )
   | (?P<mark> [=:;,{}()\[\]] )
-  | " (?P<string> [^"\\]*+ (?:\\. [^"\\]*+)*+ ) "
+  | " (?P<string> [^"\\]* (?:\\. [^"\\]*){0,65536} ) "
   | (?P<float> [-+]?(?: [0-9]*+\.[0-9]*+(?:[eE][-+]?[0-9]++)? | [0-9]++[eE][-+]?[0-9]++ ) )
   | (?P<based> 0(?: [bB][01]++ | [oOqQ][0-7]++ | [xX][0-9A-Fa-f]++ )L?+L?+ )
   | (?P<integer> [-+]?[0-9]++L?+L?+ )
@@ -164,7 +165,9 @@ class _Stream(libconf.TokenStream):  # type: ignore[misc]  # libconf has no type
         try:
             return float(word)
         except ValueError as exc:
-            raise self._refuse(f"{word[:40]!r} is not a number", "names have no dots; in JSON they may") from exc
+            raise self._refuse(
+                f"{word[:40]!r} is not a number", "names have no dots; in JSON they may"
+            ) from exc
 
     def _integer(self, word: str) -> int:
         digits, base = word.rstrip("L"), _BASES.get(word[1:2].lower(), 10)
