@@ -1,5 +1,6 @@
 """The head of an archive: sw-description and its signature, read, decrypted and verified before they mean anything."""
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from swagent.stream import Archive, Member, read_all
 DESCRIPTION = "sw-description"
 SIGNATURE = "sw-description.sig"
 SIGNATURE_BYTES_MAX = 64 * 1024
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
 class Intake(NamedTuple):
@@ -90,7 +92,7 @@ def _decrypted(text: bytes, aes_key: AesKey | None) -> bytes:
 def _is_text(text: bytes) -> bool:
     """Ciphertext of more than a few blocks is never UTF-8 without control characters."""
     try:
-        decoded = text.decode()
+        text.decode()
     except UnicodeDecodeError:
         return False
-    return not any(ord(c) < 32 and c not in "\t\n\r\f\v" for c in decoded)
+    return _CONTROL.search(text) is None

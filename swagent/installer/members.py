@@ -109,9 +109,7 @@ class Members:
 
     def stage(self, art: Artifact, member: Member) -> None:
         """Copy a member of a stream to the temporary folder, as stored; its digest is judged on the way."""
-        folder = os.path.join(self._folder.path(), "staged")
-        os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, member.name)
+        folder = self._subfolder("staged")
         room = os.statvfs(folder)
         if member.size_bytes > room.f_bavail * room.f_frsize:
             raise DeviceError(
@@ -120,7 +118,8 @@ class Members:
                 artifact=art.label,
                 hint="set TMPDIR to a larger folder, or mark the entry installed-directly",
             )
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        path = os.path.join(folder, member.name)
+        fd = _create(path, os.O_RDWR | os.O_EXCL, art)
         self._open_fds.append(fd)
         named(art, lambda: self.open(art, member, stored=True).pour(Sink(fd)))
         self._staged[member.name] = (FileSource(fd, path), member.size_bytes)
@@ -136,11 +135,8 @@ class Members:
 
     def lay_out_script(self, art: Artifact, data: ArtifactData) -> None:
         """Put a script's plain bytes where its handler looks for them."""
-        folder = os.path.join(self._folder.path(), "scripts")
-        os.makedirs(folder, exist_ok=True)
-        fd = os.open(
-            os.path.join(folder, art.filename), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
-        )
+        path = os.path.join(self._subfolder("scripts"), art.filename)
+        fd = _create(path, os.O_WRONLY | os.O_TRUNC, art)
         try:
             named(art, lambda: data.pour(Sink(fd)))
         finally:
@@ -151,3 +147,32 @@ class Members:
         for fd in self._open_fds:
             os.close(fd)
         self._open_fds.clear()
+
+    def _subfolder(self, name: str) -> str:
+        path = os.path.join(self._folder.path(), name)
+        try:
+            os.makedirs(path, exist_ok=True)
+        except OSError as exc:
+            raise DeviceError(
+                f"cannot make the folder {path}: {exc.strerror}",
+                path=path,
+                errno=exc.errno,
+                hint=_LARGER_HINT,
+            ) from exc
+        return path
+
+
+_LARGER_HINT = "set TMPDIR to a folder with room for what is not installed directly"
+
+
+def _create(path: str, flags: int, art: Artifact) -> int:
+    try:
+        return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise DeviceError(
+            f"cannot make {path}: {exc.strerror}",
+            path=path,
+            errno=exc.errno,
+            artifact=art.label,
+            hint=_LARGER_HINT,
+        ) from exc

@@ -23,6 +23,7 @@ class Planner:
     def __init__(self, handlers: Registry[Handler], *, signed: bool) -> None:
         self._handlers = handlers
         self._signed = signed
+        self._loaded: dict[str, Handler] = {}
         self.warnings: list[str] = []
 
     def plan(self, description: Description, unit: Unit, members: Mapping[str, Member] | None) -> Plan:
@@ -61,6 +62,9 @@ class Planner:
         Raises:
             DescriptionError: there is none of that name.
         """
+        found = self._loaded.get(art.type)
+        if found is not None:
+            return found
         found = load(self._handlers, art.type)
         if found is None:
             from difflib import get_close_matches
@@ -71,6 +75,7 @@ class Planner:
                 artifact=art.label,
                 hint=f"did you mean {near[0]!r}?" if near else "`swagent handlers` lists those there are",
             )
+        self._loaded[art.type] = found
         return found
 
     def _judge(self, art: Artifact) -> Card:

@@ -32,6 +32,7 @@ from swagent.model import (
 )
 from swagent.stream import Archive, ArtifactData, Member, Source
 from swagent.stream.pipeline import drain
+from swagent.stream.source import StreamSource
 
 from .codecs import codec_for
 from .context import SessionContext
@@ -81,6 +82,8 @@ class Session:
             dry_run=policy.dry_run,
         )
         self._members = Members(self._archive, policy, self._ctx, self._workspace)
+        if isinstance(source, StreamSource):
+            source.waiting = self._ctx.checkpoint
 
     # -- the whole
 
