@@ -317,9 +317,10 @@ class _Writer:
                 if exc.errno == errno.EINVAL and self._alignment > 1:
                     self._buffered()
                     continue
+                path = _path_of(self._fd)
                 raise DeviceError(
-                    f"writing {self._name} failed after {self.done_bytes} bytes: {exc.strerror}",
-                    path=_path_of(self._fd),
+                    f"writing {self._name} to {path} failed after {self.done_bytes} bytes: {exc.strerror}",
+                    path=path,
                     errno=exc.errno,
                     artifact=self._name,
                 ) from exc

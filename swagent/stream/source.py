@@ -2,12 +2,15 @@
 
 import os
 import stat
+from collections.abc import Callable
 from typing import Protocol
 
 from swagent.errors import ArchiveError, DeviceError
 from swagent.model import Reader
 
 WINDOW_BYTES = 128 * 1024
+WAIT_MS = 100
+"""How long a stream may bring nothing before somebody is asked whether to go on."""
 
 
 class Source(Protocol):
@@ -94,13 +97,22 @@ class StreamSource:
     """A pipe, socket or terminal: read once, in order.
 
     Args:
-        fd: open for reading; the caller keeps it open.
+        fd: open for reading, blocking or not; the caller keeps it open.
         name: how messages call it.
+
+    Attributes:
+        waiting: called again and again while nothing comes; may raise to stop. (A signal alone does not interrupt a
+            read: Python goes on reading after its handler, and the reader may be another thread.)
     """
 
     seekable = False
 
     def __init__(self, fd: int, name: str) -> None:
+        import select
+
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+        self.waiting: Callable[[], None] = _go_on
         self.fd = fd
         self.name = name
         self.size_bytes: int | None = None
@@ -144,12 +156,18 @@ class StreamSource:
                 raise ArchiveError(f"{self.name} ends at byte {self.position}, in the middle of a member")
 
     def _read(self, buffer: memoryview) -> int:
+        while not self._poll.poll(WAIT_MS):
+            self.waiting()
         try:
             return os.readv(self.fd, [buffer])
         except OSError as exc:
             raise DeviceError(
                 f"cannot read {self.name}: {exc.strerror}", path=self.name, errno=exc.errno
             ) from exc
+
+
+def _go_on() -> None:
+    pass
 
 
 def open_source(fd: int, name: str) -> FileSource | StreamSource:

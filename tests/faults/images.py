@@ -11,9 +11,10 @@ from swagent.crypto.cipher import CbcEncryptor
 
 NEWC, CRC = b"070701", b"070702"
 FIELDS = (
-    "ino mode uid gid nlink mtime size devmajor devminor rdevmajor rdevminor namesize check".split()  # fmt: skip
+    *("ino", "mode", "uid", "gid", "nlink", "mtime", "size"),
+    *("devmajor", "devminor", "rdevmajor", "rdevminor", "namesize", "check"),
 )
-IGNORED = frozenset("ino mode uid gid nlink mtime devmajor devminor rdevmajor rdevminor".split())
+IGNORED = frozenset(FIELDS) - {"size", "namesize", "check"}
 TRAILER = "TRAILER!!!"
 DESCRIPTION, SIGNATURE = "sw-description", "sw-description.sig"
 AES_KEY, AES_IV = bytes(range(32)), bytes(range(16))
@@ -146,6 +147,8 @@ def signing_key() -> tuple[Callable[[bytes], bytes], bytes]:
 def entry(member: Member, **attributes: str | int | bool) -> str:
     """An entry of a section, in libconfig's words."""
     words = [f'filename = "{member.name}"; sha256 = "{hashlib.sha256(member.data).hexdigest()}";']
+    if attributes.pop("atomic_install", False):
+        words.append('properties = { atomic-install = "true"; };')
     for name, value in attributes.items():
         shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
         words.append(f"{name.replace('_', '-')} = {shown};")
