@@ -5,6 +5,7 @@ import sys
 from types import FrameType
 
 from swagent.app import Wishes, lock, make_session, open_image, read_hardware, read_settings, save
+from swagent.clock import SystemClock
 from swagent.errors import SwagentError, UsageError
 from swagent.events import EventBus
 from swagent.installer.report import refused_early
@@ -140,7 +141,7 @@ def run(args: Args) -> int:
         if not args.on("json"):
             raise
         if session is None:
-            bus.publish(refused_early(exc))
+            bus.publish(refused_early(exc, now_s=SystemClock().now_s()))
         return exc.exit_code
     finally:
         for screen in screens:

@@ -5,9 +5,14 @@ from swagent.events import Event
 from swagent.model import Planned
 
 
-def refused_early(exc: SwagentError) -> Event:
+def refused_early(exc: SwagentError, *, now_s: float) -> Event:
     """The verdict on an update that was refused before there was a session."""
-    return Event("update.verdict", message=exc.message, facts=verdict_facts(exc, "refused"))
+    return Event(
+        "update.verdict",
+        time_s=now_s,
+        message=exc.message,
+        facts={**verdict_facts(exc, "refused"), "seconds": 0.0},
+    )
 
 
 def verdict_facts(exc: SwagentError, result: str) -> dict[str, object]:
