@@ -39,7 +39,8 @@ class Case:
             ``@AES_OTHER@`` (key files) are replaced.
         device: files that are there before.
         ok: whether SWUpdate accepts it.
-        holds: files that are there after SWUpdate (a link as ``-> target``); None when nothing changes.
+        holds: files that are there after SWUpdate (a link as ``-> target``, an empty folder as
+            ``name/``); None when nothing changes.
         exit: swagent's exit status.
         ours: as ``holds``, for swagent; None when it is the same.
         differs: topic in the compatibility page, "" when there is no difference.
@@ -187,13 +188,15 @@ class Bench:
 
     def holds(self, expected: Mapping[str, bytes], done: Done) -> None:
         """The device has exactly these files."""
-        found = {
-            str(path.relative_to(self.device)): b"-> " + os.readlink(path).encode()
-            if path.is_symlink()
-            else path.read_bytes()
-            for path in self.device.rglob("*")
-            if path.is_symlink() or path.is_file()
-        }
+        found = {}
+        for path in self.device.rglob("*"):
+            name = str(path.relative_to(self.device))
+            if path.is_symlink():
+                found[name] = b"-> " + os.readlink(path).encode()
+            elif path.is_file():
+                found[name] = path.read_bytes()
+            elif not any(path.iterdir()):
+                found[f"{name}/"] = b""
         assert found == dict(expected), done.text
 
     def modes(self, expected: Mapping[str, int]) -> None:
