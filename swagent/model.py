@@ -33,6 +33,7 @@ class Sink(NamedTuple):
         alignment_bytes: 1, or the block size when ``fd`` was opened with O_DIRECT (the pipe clears the flag for a tail
             that is no multiple of it, and when the kernel refuses with EINVAL).
         limit_bytes: how many bytes it can hold from ``offset_bytes`` on, None if only the kernel knows.
+        present_bytes: how many of them are there already, so that writing them takes no room; all of a device.
     """
 
     fd: int
@@ -40,6 +41,7 @@ class Sink(NamedTuple):
     offset_bytes: int = 0
     alignment_bytes: int = 1
     limit_bytes: int | None = None
+    present_bytes: int = 0
 
 
 @runtime_checkable

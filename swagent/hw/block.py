@@ -30,10 +30,13 @@ class BlockTarget:
         path: as it was asked for.
     """
 
-    def __init__(self, path: str, sink: Sink, read_only_switch: str | None) -> None:
+    def __init__(
+        self, path: str, sink: Sink, read_only_switch: str | None, *, file_bytes: int | None = None
+    ) -> None:
         self.path = path
         self.sink = sink
         self._read_only_switch = read_only_switch
+        self._file_bytes = file_bytes
         self._open = True
 
     def close(self) -> None:
@@ -65,6 +68,10 @@ class BlockTarget:
             return
         self._open = False
         try:
+            if self._file_bytes is not None and os.fstat(self.sink.fd).st_size > self._file_bytes:
+                os.ftruncate(
+                    self.sink.fd, self._file_bytes
+                )  # what half an image has grown it by is of no use
             if self._read_only_switch is not None:
                 os.fsync(
                     self.sink.fd
@@ -115,7 +122,8 @@ def open_image_target(
         os.close(fd)
         _protect_again(switch)
         raise
-    sink = _sink(fd, offset_bytes, alignment, max(0, capacity - offset_bytes))
+    room_bytes = max(0, capacity - offset_bytes)
+    sink = _sink(fd, offset_bytes, alignment, room_bytes, room_bytes)
     return BlockTarget(path, sink, switch)
 
 
@@ -182,16 +190,23 @@ def _open_file(path: str, offset_bytes: int) -> BlockTarget:
         size_bytes = os.fstat(fd).st_size
     except OSError as exc:
         raise _device_error("cannot open", path, exc) from exc
-    free_bytes = space.f_bavail * space.f_frsize + max(0, size_bytes - offset_bytes)
-    sink = _sink(fd, offset_bytes, FILE_ALIGNMENT_BYTES if direct else 1, free_bytes)
-    return BlockTarget(path, sink, None)
+    present_bytes = max(0, size_bytes - offset_bytes)
+    limit_bytes = space.f_bavail * space.f_frsize + present_bytes
+    sink = _sink(fd, offset_bytes, FILE_ALIGNMENT_BYTES if direct else 1, limit_bytes, present_bytes)
+    return BlockTarget(path, sink, None, file_bytes=size_bytes)
 
 
-def _sink(fd: int, offset_bytes: int, alignment_bytes: int, limit_bytes: int) -> Sink:
+def _sink(fd: int, offset_bytes: int, alignment_bytes: int, limit_bytes: int, present_bytes: int) -> Sink:
     if offset_bytes % alignment_bytes:
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_DIRECT)
         alignment_bytes = 1
-    return Sink(fd, offset_bytes=offset_bytes, alignment_bytes=alignment_bytes, limit_bytes=limit_bytes)
+    return Sink(
+        fd,
+        offset_bytes=offset_bytes,
+        alignment_bytes=alignment_bytes,
+        limit_bytes=limit_bytes,
+        present_bytes=present_bytes,
+    )
 
 
 def _open(path: str, flags: int) -> tuple[int, bool]:

@@ -21,8 +21,9 @@ STORED_BYTES = 256 * 1024
 """Size of the pieces that decoders are fed with."""
 INLINE_BYTES = 512 * 1024
 """Members up to this size are not worth a thread."""
-EXPANSION_MAX = 1100
-"""How far a member without ``decompressed-size`` may expand; gzip reaches 1032."""
+EXPANSION_MAX = 128
+"""How far a member without ``decompressed-size`` may expand where it takes room that was free; zeros reach 1032 with
+gzip and far more with others, but nobody ships gigabytes of them into a file that is not there yet."""
 EXPANSION_FLOOR_BYTES = 64 * 1024 * 1024
 
 
@@ -150,6 +151,8 @@ class ArtifactData:
                     f"{self._codec.name} has {known} bytes, its destination holds {sink.limit_bytes}",
                     artifact=self._codec.name,
                 )
+            if self._most_why:
+                self._most_bytes = max(self._most_bytes, sink.present_bytes)
             if sink.limit_bytes < self._most_bytes:
                 self._most_bytes = sink.limit_bytes
                 self._most_why = "its destination holds no more"
