@@ -19,6 +19,7 @@ DESCRIPTION_SIZE_MAX_BYTES = 4 * 1024 * 1024
 _DESCRIPTION_CEILING_BYTES = 64 * 1024 * 1024  # "0 = unlimited" means this: nothing is read without a bound
 _TEXT_MAX_BYTES = 255
 _LOG_LEVEL_MAX = 5
+_PERCENT_MAX = 100
 
 # Types: s text, b boolean, i whole number, S text that SWUpdate's own example writes as a number, * anything
 _TYPE_KEYS = {
@@ -124,8 +125,14 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
     "identify": {"name": "s", "value": "s"},
     "custom-http-headers": {"name": "s", "value": "s"},
     "versions": {"name": "s", "version": "s"},
+    "swagent": {
+        "battery-min-percent": "i",
+        "consent-command": "s",
+        "verify-write": "b",
+        "slots": "*",
+    },
 }
-"""Every group and key of SWUpdate's settings file, with its type."""
+"""Every group and key of SWUpdate's settings file, with its type; and the group ``swagent``, which is ours alone."""
 
 _LISTS = frozenset(("update-types", "processes", "identify", "custom-http-headers", "versions"))
 _ALIASES = {"ca-path": "public-key-file", "decryption-key-file": "aes-key-file"}
@@ -139,6 +146,13 @@ _KIND = {
     "b": "true or false",
     "i": "a whole number",
 }
+
+
+AUTO = Selection("auto", "")
+"""What ``select = "auto"`` stands for until it is known which copy runs: that of ``slots`` which does not."""
+
+_SLOT_KEYS = {"selection": "s", "device": "s"}
+_SLOTS_MAX = 64
 
 
 class UpdateType(NamedTuple):
@@ -175,6 +189,10 @@ class InstallSettings(NamedTuple):
         update_types: by name; ``default`` is always among them.
         versions: installed components, None when the file /etc/sw-versions holds them.
         origins: key to the place that set it, as ``swupdate.cfg:globals.select``; defaults have no entry.
+        battery_min_percent: an update does not begin on a discharging battery with less; 0 for any.
+        consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
+        verify_write: read back what images and files were written.
+        slots: which selection writes which device, for ``select = "auto"``.
     """
 
     public_key_files: tuple[str, ...] = ()
@@ -194,14 +212,18 @@ class InstallSettings(NamedTuple):
     update_types: Mapping[str, UpdateType] = MappingProxyType({DEFAULT_TYPE: UpdateType(DEFAULT_TYPE)})
     versions: tuple[tuple[str, str], ...] | None = None
     origins: Mapping[str, str] = MappingProxyType({})
+    battery_min_percent: int = 0
+    consent_command: str = ""
+    verify_write: bool = False
+    slots: tuple[tuple[Selection, str], ...] = ()
 
 
 KEYS: Mapping[str, str] = {
     key: kind
     for key, kind in KNOWN_KEYS["globals"].items()
     if key not in _UNUSED_GLOBALS and key not in _ALIASES
-}
-"""Keys that a layer may set, by SWUpdate's name, with their type."""
+} | {key: kind for key, kind in KNOWN_KEYS["swagent"].items() if kind != "*"}
+"""Keys that a layer may set, by SWUpdate's name or ours, with their type."""
 
 
 def layer(
@@ -283,6 +305,11 @@ def from_config(
             ]
             _refuse_two_names(where, given)
             settings = layer(settings, given, origins={key: f"{where}:globals.{key}" for key in given})
+        elif group == "swagent":
+            given = {key: value for key, value in entries[0][1].items() if key in KEYS}
+            settings = layer(settings, given, origins={key: f"{where}:swagent.{key}" for key in given})
+            if "slots" in entries[0][1]:
+                settings = _with_slots(settings, f"{where}:swagent.slots", entries[0][1]["slots"])
         elif group not in _USED_LISTS:
             ignored.append(f"{where}: {group} is not used")
     if "update-types" in tree:
@@ -320,7 +347,7 @@ def from_environ(
         key = names.get(name)
         if key is None:
             raise SettingsError(f"unknown environment variable {name[:80]}", hint=_nearest(name, names))
-        kind = KNOWN_KEYS["globals"][key]
+        kind = KEYS[_ALIASES.get(key, key)]
         values[key] = _from_text(name, kind, text)
         origins[key] = name
     _refuse_two_names("environment", values)
@@ -344,6 +371,9 @@ def table(settings: InstallSettings) -> list[tuple[str, str, str]]:
         key = f"update-types.{name}"
         if key in settings.origins:
             rows.append((key, _shown_rules(settings.update_types[name]), settings.origins[key]))
+    if settings.slots:
+        shown = " ".join(f"{selection}={device}" for selection, device in settings.slots)
+        rows.append(("slots", shown, settings.origins.get("slots", "default")))
     if settings.versions is not None:
         shown = " ".join(f"{name}={version}" for name, version in settings.versions)
         rows.append(("versions", shown, settings.origins.get("versions", "default")))
@@ -373,7 +403,11 @@ def _convert(where: str, key: str, value: Any) -> tuple[str, Any]:
     if key == "public-key-file":
         return name, (value,) if value else ()
     if key == "select":
+        if value == AUTO.software_set:
+            return name, AUTO
         return name, read_selection(value, where=where) if value else None
+    if key == "battery-min-percent" and not 0 <= value <= _PERCENT_MAX:
+        raise SettingsError(f"{where}: {key} goes from 0 to {_PERCENT_MAX}, not {value}")
     if key == "verbose":
         return "loglevel", _LOG_LEVEL_MAX if value else None
     if key == "loglevel" and not 0 <= value <= _LOG_LEVEL_MAX:
@@ -475,6 +509,24 @@ def _with_update_types(
     return base._replace(update_types={**base.update_types, **types}, origins=told)
 
 
+def _with_slots(base: InstallSettings, where: str, content: object) -> InstallSettings:
+    """The mapping of selections to devices; a later file's replaces an earlier file's whole."""
+    if not isinstance(content, list | tuple) or not 0 < len(content) <= _SLOTS_MAX:
+        raise SettingsError(
+            f"{where} must be a list of 1 to {_SLOTS_MAX} groups",
+            hint='write slots : ( { selection = "stable,copy1"; device = "/dev/mmcblk0p2"; }, ... );',
+        )
+    slots = []
+    for index, entry in enumerate(content):
+        place = f"{where}[{index}]"
+        if not isinstance(entry, Mapping):
+            raise SettingsError(f"{place} must be a group", hint="write { selection = ...; device = ...; }")
+        _check_keys(place, entry, _SLOT_KEYS)
+        selection = read_selection(_named(place, entry, "selection"), where=f"{place}.selection")
+        slots.append((selection, _named(place, entry, "device")))
+    return base._replace(slots=tuple(slots), origins={**base.origins, "slots": where})
+
+
 def _refuse_two_names(where: str, given: Collection[str]) -> None:
     for alias, key in _ALIASES.items():
         if alias in given and key in given:
@@ -504,6 +556,8 @@ def _from_text(where: str, kind: str, text: str) -> object:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if value == AUTO:
+        return AUTO.software_set
     if isinstance(value, tuple) and not isinstance(value, Selection):
         return " ".join(str(item) for item in value)
     return "" if value is None else str(value)

@@ -6,6 +6,7 @@ from swagent.errors import SettingsError
 from swagent.model import Selection
 from swagent.parser import read_libconfig
 from swagent.settings import (
+    AUTO,
     KEYS,
     KNOWN_KEYS,
     InstallSettings,
@@ -74,7 +75,58 @@ def test_every_key_in_use_arrives() -> None:
         origins=found.origins,
     )
     set_here = {key for key in KEYS if key in found.origins}
-    assert set(KEYS) - set_here == {"verbose"}
+    assert set(KEYS) - set_here - set(KNOWN_KEYS["swagent"]) == {"verbose"}
+
+
+OURS = """
+globals : { select = "auto"; };
+swagent : {
+    battery-min-percent = 30;
+    consent-command = "/usr/bin/ask --now";
+    verify-write = true;
+    slots : (
+        { selection = "stable,copy1"; device = "/dev/mmcblk0p2"; },
+        { selection = "stable,copy2"; device = "/dev/mmcblk0p3"; }
+    );
+};
+"""
+
+
+def test_the_group_that_is_ours() -> None:
+    found, ignored = read(OURS)
+    assert not ignored
+    assert (found.battery_min_percent, found.consent_command) == (30, "/usr/bin/ask --now")
+    assert found.verify_write
+    assert found.select == AUTO
+    first, second = Selection("stable", "copy1"), Selection("stable", "copy2")
+    assert found.slots == ((first, "/dev/mmcblk0p2"), (second, "/dev/mmcblk0p3"))
+    rows = {key: (value, origin) for key, value, origin in table(found)}
+    assert rows["select"] == ("auto", f"{WHERE}:globals.select")
+    assert rows["battery-min-percent"] == ("30", f"{WHERE}:swagent.battery-min-percent")
+    told = "stable,copy1=/dev/mmcblk0p2 stable,copy2=/dev/mmcblk0p3"
+    assert rows["slots"] == (told, f"{WHERE}:swagent.slots")
+    assert from_environ({"SWAGENT_VERIFY_WRITE": "no"}, base=found).verify_write is False
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("battery-min-percent = 101;", "from 0 to 100"),
+        ("battery-min-percent = -1;", "from 0 to 100"),
+        ('battery-min-percent = "30";', "whole number"),
+        ("battery-min = 30;", "unknown key"),
+        ("slots : ();", "1 to 64 groups"),
+        ("slots = 3;", "1 to 64 groups"),
+        ("slots = [ 1 ];", "must be a group"),
+        ('slots : ( { device = "/dev/a"; } );', "is not a selection|selection is missing"),
+        ('slots : ( { selection = "a,b"; } );', "device is missing"),
+        ('slots : ( { selection = "copy1"; device = "/dev/a"; } );', "is not a selection"),
+        ('slots : ( { selection = "a,b"; device = "/dev/a"; size = 1; } );', "unknown key"),
+    ],
+)
+def test_what_the_group_that_is_ours_refuses(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        read("globals : { }; swagent : { " + text + " };")
 
 
 def test_an_empty_group_leaves_the_defaults() -> None:
