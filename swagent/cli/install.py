@@ -6,7 +6,7 @@ from types import FrameType
 
 from swagent.app import Wishes, lock, make_session, open_image, read_hardware, read_settings, save
 from swagent.clock import SystemClock
-from swagent.errors import SwagentError, UsageError
+from swagent.errors import SettingsError, SwagentError, UsageError
 from swagent.events import EventBus
 from swagent.installer.report import refused_early
 from swagent.installer.session import Session
@@ -121,7 +121,12 @@ def settings_of(args: Args) -> tuple[InstallSettings, list[str]]:
         values["loglevel"], origins["loglevel"] = 5, "command line --verbose"
     if args.on("syslog"):
         values["syslog"], origins["syslog"] = True, "command line --syslog"
-    return (layer(settings, values, origins=origins) if values else settings), ignored
+    if not values:
+        return settings, ignored
+    try:
+        return layer(settings, values, origins=origins), ignored
+    except SettingsError as exc:  # the files were sound, so it is one of these words
+        raise UsageError(exc.message, hint=exc.hint) from exc
 
 
 def run(args: Args) -> int:

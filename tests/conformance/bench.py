@@ -46,13 +46,14 @@ class Case:
         differs: topic in the compatibility page, "" when there is no difference.
         says: what must be in swagent's message.
         modes: permissions that both promise, of files and folders.
+        times: time of change promised for files, in seconds since the epoch.
         our_modes: permissions that swagent promises where it differs.
         mangle: changes the finished archive.
         names: members of the archive in order, with ``sw-description`` and its signature; None for the usual order.
         archive_format: of cpio.
+        hardware: how the unit is named to both.
         settings: text of a settings file for both, given with ``-f``.
-        encrypt_description: with the key ring's AES key.
-        slow: left to ``make test-all``.
+        quick: part of ``make test``; the others are left to ``make test-all``.
     """
 
     name: str
@@ -67,12 +68,14 @@ class Case:
     differs: str = ""
     says: str = ""
     modes: Mapping[str, int] = field(default_factory=dict)
+    times: Mapping[str, int] = field(default_factory=dict)
     our_modes: Mapping[str, int] | None = None
     mangle: Callable[[bytes], bytes] = plain
     names: tuple[str, ...] | None = None
     archive_format: str = "crc"
+    hardware: tuple[str, ...] = HARDWARE
     settings: str = ""
-    slow: bool = False
+    quick: bool = False
 
     @property
     def really_differs(self) -> bool:
@@ -98,7 +101,7 @@ class Found(NamedTuple):
 
 def params(cases: Iterable[Case]) -> list[object]:
     """For ``pytest.mark.parametrize``; a table that names differences which are none is an error."""
-    found = []
+    found: list[object] = []
     names = set()
     for case in cases:
         assert case.name not in names, f"{case.name} is there twice"
@@ -106,7 +109,7 @@ def params(cases: Iterable[Case]) -> list[object]:
         assert bool(case.differs) == case.really_differs, (
             f"{case.name}: a difference needs its topic, and a topic a difference"
         )
-        found.append(pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.slow else []))
+        found.append(pytest.param(case, id=case.name, marks=[] if case.quick else [pytest.mark.slow]))
     return found
 
 
@@ -133,7 +136,9 @@ class Bench:
     def text(self, text: str, members: Mapping[str, bytes] | None = None) -> str:
         """With what stands between ``@`` replaced."""
         text = text.replace("@ROOT@", str(self.device)).replace("@TMP@", str(self.other))
-        text = text.replace("@AES@", str(self.key_ring.aes)).replace("@AES_OTHER@", str(self.key_ring.aes_other))
+        text = text.replace("@AES@", str(self.key_ring.aes)).replace(
+            "@AES_OTHER@", str(self.key_ring.aes_other)
+        )
         for name, content in (members or {}).items():
             text = text.replace(f"@SHA:{name}@", hashlib.sha256(content).hexdigest())
             text = text.replace(f"@SIZE:{name}@", str(len(content)))
@@ -160,17 +165,18 @@ class Bench:
             cwd=parts,
         )  # fmt: skip
 
-    def words(self, case: Case) -> list[str]:
+    def words(self, case: Case, image: str = "") -> list[str]:
+        """Options for both programs; ``image`` instead of the file that was built."""
         words = [self.text(word) for word in case.words]
         if case.settings:
             path = self.folder / "settings.cfg"
             path.write_text(self.text(case.settings))
             words += ["-f", str(path)]
-        return ["-i", str(self.update), "-k", str(self.key_ring.cert), *HARDWARE, *words]
+        return ["-i", image or str(self.update), "-k", str(self.key_ring.cert), *case.hardware, *words]
 
     def snapshot(self) -> dict[str, Found]:
         """Everything below the device's folder."""
-        found = {}
+        found: dict[str, Found] = {}
         for path in sorted(self.device.rglob("*")):
             status = path.lstat()
             content = b""
@@ -188,7 +194,7 @@ class Bench:
 
     def holds(self, expected: Mapping[str, bytes], done: Done) -> None:
         """The device has exactly these files."""
-        found = {}
+        found: dict[str, bytes] = {}
         for path in self.device.rglob("*"):
             name = str(path.relative_to(self.device))
             if path.is_symlink():
@@ -205,16 +211,30 @@ class Bench:
             found = stat.S_IMODE((self.device / name).stat().st_mode)
             assert found == mode, f"{name}: {found:o}"
 
+    def times(self, expected: Mapping[str, int]) -> None:
+        """These files are as old as they were packed."""
+        for name, time_s in expected.items():
+            assert int((self.device / name).stat().st_mtime) == time_s, name
+
+
+def no_hardware_here() -> None:
+    """Skip a test that is about a unit without a name."""
+    if Path("/etc/hwrevision").exists():
+        pytest.skip("needs a machine without /etc/hwrevision")
+
 
 def check(case: Case, folder: Path, key_ring: KeyRing) -> None:
     """Install one case with both programs and hold them against the row and against each other."""
     bench = Bench(folder, key_ring)
+    if not case.hardware:
+        no_hardware_here()
     bench.build(case)
     theirs = run_swupdate(bench.words(case), folder, fresh=lambda: bench.fresh(case.device))
     their_device = bench.snapshot()
     assert theirs.ok == case.ok, f"SWUpdate is not what the row says:\n{theirs.text}"
     bench.holds(case.left, theirs)
     bench.modes(case.modes)
+    bench.times(case.times)
     bench.fresh(case.device)
     ours = run_swagent(bench.words(case), folder)
     assert ours.code == case.exit, f"exit {ours.code}\n{ours.text}"
@@ -222,8 +242,24 @@ def check(case: Case, folder: Path, key_ring: KeyRing) -> None:
     assert case.says in ours.text, ours.text
     bench.holds(case.left if case.ours is None else case.ours, ours)
     bench.modes(case.modes if case.our_modes is None else case.our_modes)
+    bench.times(case.times)
     assert (bench.snapshot() == their_device) != case.differs_on_device, ours.text
-    assert not list((folder / "tmp").glob("swagent-*")), "temporary files are left"
+    _check_stream(case, bench)
+
+
+def _check_stream(case: Case, bench: Bench) -> None:
+    """The same from standard input, where a member passes once: same verdict, and same targets when it is a yes."""
+    by_file = bench.snapshot()
+    bench.fresh(case.device)
+    words = bench.words(case, "-")
+    if "-c" in words:
+        words[words.index("-c")] = "-n"
+    streamed = run_swagent(words, bench.folder, stdin=bench.update.read_bytes())
+    assert "Traceback" not in streamed.text, streamed.text
+    assert (streamed.code == 0) == (case.exit == 0), f"from a stream: exit {streamed.code}\n{streamed.text}"
+    if case.exit == 0:
+        assert bench.snapshot() == by_file, f"from a stream:\n{streamed.text}"
+    assert not list((bench.folder / "tmp").glob("swagent-*")), "temporary files are left"
 
 
 # -- text of descriptions

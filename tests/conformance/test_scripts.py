@@ -32,6 +32,7 @@ CASES = [
         description=software(files(to_file("a")), scripts(shell("one"), shell("two"))),
         members={"a": A, "one": TELL, "two": TELL},
         holds={"a": A, "log": b"one preinst  \ntwo preinst  \none postinst  \ntwo postinst  \n"},
+        quick=True,
     ),
     Case(
         name="shellscript-words",
@@ -47,9 +48,12 @@ CASES = [
     ),
     Case(
         name="direct-is-before-preinst",
-        description=software(files(to_file("a", installed_directly=True)), scripts(shell("one", "@ROOT@/log @ROOT@/a"))),
+        description=software(
+            files(to_file("a", installed_directly=True)), scripts(shell("one", "@ROOT@/log @ROOT@/a"))
+        ),
         members={"a": A, "one": SEES_A},
         holds={"a": A, "log": b"preinst a is there\npostinst a is there\n"},
+        quick=True,
     ),
     Case(
         name="preinstall-and-postinstall",
@@ -62,6 +66,7 @@ CASES = [
         ),
         members={"a": A, "after": TELL_ONE, "before": TELL_ONE},
         holds={"a": A, "log": b"before x y\nafter x y\n"},
+        quick=True,
     ),
     Case(
         name="preinst-fails",
@@ -72,6 +77,7 @@ CASES = [
         holds={"log": b"fails preinst\n"},
         ours={"log": b"fails preinst\nfails postfailure\ntwo postfailure  \n"},
         differs="postfailure",
+        quick=True,
     ),
     Case(
         name="postinst-fails",
@@ -82,6 +88,7 @@ CASES = [
         holds={"a": A, "log": UNTIL_POSTINST},
         ours={"a": A, "log": UNTIL_POSTINST + b"fails postfailure\ntwo postfailure  \n"},
         differs="postfailure",
+        quick=True,
     ),
     Case(
         name="artifact-fails",
@@ -125,7 +132,7 @@ CASES = [
     Case(
         name="script-type-default",
         description=software(scripts(entry("one"))),
-        members={"one": b"function preinst() return true, \"\" end\nfunction postinst() return true, \"\" end\n"},
+        members={"one": b'function preinst() return true, "" end\nfunction postinst() return true, "" end\n'},
         exit=11,
         differs="Lua",
     ),
@@ -179,6 +186,7 @@ CASES = [
         words=("-P", "exit 3"),
         ok=False,
         exit=42,
+        quick=True,
     ),
     Case(
         name="postupdate",
@@ -195,6 +203,7 @@ CASES = [
         holds={"a": A},
         ok=False,
         exit=42,
+        quick=True,
     ),
     Case(
         name="postupdate-not-after-failure",
@@ -210,6 +219,7 @@ CASES = [
         members={"a": A},
         words=("-B", "none"),
         holds={"a": A},
+        quick=True,
     ),
     Case(
         name="bootenv-alone",
@@ -231,6 +241,7 @@ CASES = [
         exit=45,
         ours={},
         differs="no boot loader",
+        quick=True,
     ),
     Case(
         name="bootenv-without-name",
@@ -244,7 +255,9 @@ CASES = [
     ),
     Case(
         name="bootenv-twice",
-        description=software(files(to_file("a")), bootenv(entry(name="slot", value="b"), entry(name="slot", value="c"))),
+        description=software(
+            files(to_file("a")), bootenv(entry(name="slot", value="b"), entry(name="slot", value="c"))
+        ),
         members={"a": A},
         words=("-B", "none"),
         holds={"a": A},
@@ -284,9 +297,12 @@ CASES = [
     ),
     Case(
         name="dry-run",
-        description=software(files(to_file("a")), scripts(shell("one")), bootenv(entry(name="slot", value="b"))),
+        description=software(
+            files(to_file("a")), scripts(shell("one")), bootenv(entry(name="slot", value="b"))
+        ),
         members={"a": A, "one": TELL},
         words=("-n", "-B", "none", "-P", "echo before >> @ROOT@/log", "-p", "echo after >> @ROOT@/log"),
+        quick=True,
     ),
     Case(
         name="check",
@@ -301,6 +317,7 @@ CASES = [
         words=("-c",),
         ok=False,
         exit=21,
+        quick=True,
     ),
     Case(
         name="check-finds-bad-script",

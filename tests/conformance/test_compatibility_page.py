@@ -1,0 +1,50 @@
+"""The compatibility page and the tables of this room tell the same differences."""
+
+import re
+
+from tests.programs import PROJECT
+
+from . import (
+    test_archives,
+    test_command_line,
+    test_description,
+    test_entries,
+    test_generators,
+    test_scripts,
+)
+
+PAGE = PROJECT / "docs" / "reference" / "compatibility.md"
+
+
+def plain(topic: str) -> str:
+    return topic.replace("`", "").strip()
+
+
+def told() -> list[str]:
+    """First cells of all rows of the page's tables, without the headings."""
+    rows = re.findall(r"^\| ([^|]+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    return [plain(row) for row in rows if row != "topic"]
+
+
+def test_every_difference_has_its_row_and_every_row_its_difference() -> None:
+    cases = (
+        *test_archives.CASES,
+        *test_description.CASES,
+        *test_entries.CASES,
+        *test_scripts.CASES,
+        *test_command_line.LINES,
+        *test_generators.IMAGES,
+    )
+    found = {plain(case.differs) for case in cases if case.differs}
+    assert len(told()) == len(set(told())), "a topic has two rows"
+    assert set(told()) == found
+
+
+def test_the_rows_are_in_order() -> None:
+    for table in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]:
+        topics = [
+            plain(row).casefold()
+            for row in re.findall(r"^\| ([^|]+?) \|", table, re.MULTILINE)
+            if row != "topic"
+        ]
+        assert topics == sorted(topics)
