@@ -191,7 +191,13 @@ def make_session(
         if factory is None:
             known = ", ".join(bootloader.registry().names())
             raise UsageError(f"there is no boot loader {name_of_loader!r}", hint=f"known are {known}")
-        loader = factory({"fwenv-config-location": settings.fwenv_config_location})
+        loader = factory(
+            {
+                "fwenv-config-location": settings.fwenv_config_location,
+                "grubenv-path": settings.grubenv_path,
+                "ebg-config-paths": settings.ebg_config_paths,
+            }
+        )
     rig = Rig(
         handlers=handlers.registry(),
         hw=RealHardware(tmpdir),

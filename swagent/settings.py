@@ -129,6 +129,8 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "battery-min-percent": "i",
         "consent-command": "s",
         "verify-write": "b",
+        "grubenv-path": "s",
+        "ebg-config-paths": "s",
         "slots": "*",
     },
 }
@@ -193,6 +195,9 @@ class InstallSettings(NamedTuple):
         consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
         verify_write: read back what images and files were written.
         slots: which selection writes which device, for ``select = "auto"``.
+        grubenv_path: GRUB's environment block, "" for SWUpdate's place of it.
+        ebg_config_paths: EFI Boot Guard's environments or the folders that they lie in, separated by blanks; "" for
+            those in the roots of mounted FAT file systems.
     """
 
     public_key_files: tuple[str, ...] = ()
@@ -216,6 +221,8 @@ class InstallSettings(NamedTuple):
     consent_command: str = ""
     verify_write: bool = False
     slots: tuple[tuple[Selection, str], ...] = ()
+    grubenv_path: str = ""
+    ebg_config_paths: str = ""
 
 
 KEYS: Mapping[str, str] = {

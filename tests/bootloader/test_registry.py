@@ -4,11 +4,11 @@ from swagent.bootloader import Bootloader, registry
 from swagent.bootloader.none import NoBootloader
 
 
-@pytest.mark.parametrize("name", ["none", "uboot"])
+@pytest.mark.parametrize("name", ["grub", "none", "uboot"])
 def test_built_ins_open_nothing_yet(name: str) -> None:
     factory = registry().get(name)
     assert factory is not None
-    loader: Bootloader = factory({"fwenv-config-location": "/nonexistent"})
+    loader: Bootloader = factory({"fwenv-config-location": "/nonexistent", "grubenv-path": "/nonexistent"})
     assert loader.name == name
 
 
