@@ -51,6 +51,7 @@ def key_ring(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
              "-keyout", key, "-out", cert]
         )  # fmt: skip
         must(["openssl", "pkey", "-in", key, "-pubout", "-out", public])
+    # readable by all, as SWUpdate takes them and as they lie on devices
     (folder / "aes").write_text(f"{AES_KEY.hex()} {AES_IV.hex()}\n")
     (folder / "aes_other").write_text(f"{bytes(32).hex()} {AES_IV.hex()}\n")
     return KeyRing(**{field.name: folder / field.name for field in fields(KeyRing)})

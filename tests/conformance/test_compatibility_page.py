@@ -27,17 +27,14 @@ def told() -> list[str]:
 
 
 def test_every_difference_has_its_row_and_every_row_its_difference() -> None:
-    cases = (
-        *test_archives.CASES,
-        *test_description.CASES,
-        *test_entries.CASES,
-        *test_scripts.CASES,
-        *test_command_line.LINES,
-        *test_generators.IMAGES,
-    )
-    found = {plain(case.differs) for case in cases if case.differs}
+    found = {
+        *(case.differs for case in (*test_archives.CASES, *test_description.CASES)),
+        *(case.differs for case in (*test_entries.CASES, *test_scripts.CASES)),
+        *(line.differs for line in test_command_line.LINES),
+        *(image.differs for image in test_generators.IMAGES),
+    }
     assert len(told()) == len(set(told())), "a topic has two rows"
-    assert set(told()) == found
+    assert set(told()) == {plain(topic) for topic in found if topic}
 
 
 def test_the_rows_are_in_order() -> None:
