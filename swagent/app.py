@@ -9,8 +9,11 @@ from swagent.crypto.cipher import AesKey
 from swagent.crypto.signature import Trust
 from swagent.errors import Busy, DeviceError, SettingsError, UsageError
 from swagent.events import EventBus
+from swagent.installer.env import FLOOR_VARIABLE
 from swagent.installer.gates import HardwareGate, VersionGate
+from swagent.installer.gates.floor import FloorGate
 from swagent.installer.inventory import from_pairs, read_versions
+from swagent.installer.journal import Journal, raised
 from swagent.installer.rig import Policy, Rig
 from swagent.installer.session import Session
 from swagent.model import Hardware, Unit
@@ -18,12 +21,15 @@ from swagent.settings import InstallSettings, from_config, from_environ
 from swagent.stream.source import FileSource, open_source
 
 if TYPE_CHECKING:
+    from swagent.bootloader import Bootloader
     from swagent.installer.contents import Contents
 
 CONFIG_FILE = "/etc/swupdate.cfg"
 HARDWARE_FILE = "/etc/hwrevision"
 VERSIONS_FILE = "/etc/sw-versions"
 FWENV_CONFIG_FILE = "/etc/fw_env.config"
+STATE_FOLDER = "/var/lib/swagent"
+BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 SETTINGS_BYTES_MAX = 1024 * 1024
 
 
@@ -33,6 +39,7 @@ class Wishes(NamedTuple):
     Attributes:
         allow_unsigned: install without asking for a signature, when no key is configured.
         hardware: overrides /etc/hwrevision.
+        below_floor: why an image below the version floor is to be let in.
     """
 
     allow_unsigned: bool = False
@@ -43,6 +50,7 @@ class Wishes(NamedTuple):
     nothing_is_success: bool = False
     transaction_marker: bool = True
     state_marker: bool = True
+    below_floor: str = ""
 
 
 def read_settings(config_file: str | None, environ: Mapping[str, str]) -> tuple[InstallSettings, list[str]]:
@@ -162,10 +170,15 @@ def make_session(
         SettingsError: a key or file named by the settings cannot be used, or there is no key.
         RegistrationError: the boot loader asked for does not exist.
     """
-    from swagent import bootloader, handlers
+    from swagent import handlers
     from swagent.hw import Hardware as RealHardware
 
     trust = demand_trust(settings, allow_unsigned=wishes.allow_unsigned)
+    loader = make_bootloader(settings)
+    journal = make_journal(settings, environ)
+    floor = read_floor(journal, loader) if settings.version_floor else ""
+    if wishes.below_floor and not settings.version_floor:
+        raise UsageError("--below-floor: no version floor is in force", hint="--version-floor asks for one")
     unit, _ = read_unit(settings, wishes.hardware)
     tmpdir = _temporary_folder(environ)
     policy = Policy(
@@ -183,21 +196,10 @@ def make_session(
         post_update={kind.name: kind.postupdatecmd for kind in settings.update_types.values()},
         tmpdir=tmpdir,
         versions_file=settings.gen_swversions,
+        floor=floor,
+        floor_in_env=settings.version_floor,
+        below_floor=wishes.below_floor,
     )
-    name_of_loader = settings.bootloader or _usual_bootloader(settings)
-    loader = None
-    if name_of_loader:
-        factory = bootloader.registry().get(name_of_loader)
-        if factory is None:
-            known = ", ".join(bootloader.registry().names())
-            raise UsageError(f"there is no boot loader {name_of_loader!r}", hint=f"known are {known}")
-        loader = factory(
-            {
-                "fwenv-config-location": settings.fwenv_config_location,
-                "grubenv-path": settings.grubenv_path,
-                "ebg-config-paths": settings.ebg_config_paths,
-            }
-        )
     rig = Rig(
         handlers=handlers.registry(),
         hw=RealHardware(tmpdir),
@@ -208,9 +210,68 @@ def make_session(
         gates=(
             HardwareGate(strict=unit.hardware is not None),
             VersionGate(settings.update_types, type_required=settings.update_type_required),
+            *([FloorGate(floor)] if floor and not wishes.below_floor else []),
         ),
+        journal=journal,
     )
     return Session(rig, policy, open_source(fd, name), cancelled=cancelled), rig
+
+
+def make_bootloader(settings: InstallSettings) -> "Bootloader | None":
+    """The boot loader that the settings name, or the one that this unit seems to have; None when it has none.
+
+    Raises:
+        UsageError: there is none of that name.
+        RegistrationError: it cannot be loaded.
+    """
+    from swagent import bootloader
+
+    name = settings.bootloader or _usual_bootloader(settings)
+    if not name:
+        return None
+    factory = bootloader.registry().get(name)
+    if factory is None:
+        known = ", ".join(bootloader.registry().names())
+        raise UsageError(f"there is no boot loader {name!r}", hint=f"known are {known}")
+    return factory(
+        {
+            "fwenv-config-location": settings.fwenv_config_location,
+            "grubenv-path": settings.grubenv_path,
+            "ebg-config-paths": settings.ebg_config_paths,
+        }
+    )
+
+
+def state_directory(settings: InstallSettings, environ: Mapping[str, str]) -> str:
+    """Where the journal is: as the settings say, else $STATE_DIRECTORY, else /var/lib/swagent for root.
+
+    Returns:
+        "" for nowhere: ``none`` in the settings, or a user who is not root and says nothing.
+    """
+    if settings.state_directory:
+        return "" if settings.state_directory == "none" else settings.state_directory
+    folder = environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd lists several with colons
+    return folder or (STATE_FOLDER if os.geteuid() == 0 else "")
+
+
+def make_journal(settings: InstallSettings, environ: Mapping[str, str]) -> Journal | None:
+    """The journal of this unit, None where none is kept.
+
+    Raises:
+        SettingsError: the kernel does not tell which boot this is.
+    """
+    folder = state_directory(settings, environ)
+    return Journal(folder, _read_file(BOOT_ID_FILE).decode().strip()) if folder else None
+
+
+def read_floor(journal: Journal | None, loader: "Bootloader | None") -> str:
+    """The highest version ever confirmed, as journal and boot environment know it; "" when neither does.
+
+    Raises:
+        BootEnvError: the boot environment cannot be read.
+    """
+    known = journal.read().floor if journal else ""
+    return raised(known, (loader.get(FLOOR_VARIABLE) or "") if loader else "")
 
 
 def read_contents(settings: InstallSettings, fd: int, name: str) -> "Contents":

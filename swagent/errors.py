@@ -201,3 +201,9 @@ class Cancelled(SwagentError):
     """Somebody who may do so stopped the update."""
 
     exit_code = 80
+
+
+class RolledBack(SwagentError):
+    """The update did not prove good after its reboot, or is one that did not before."""
+
+    exit_code = 81

@@ -21,7 +21,8 @@ _TEXT_MAX_BYTES = 255
 _LOG_LEVEL_MAX = 5
 _PERCENT_MAX = 100
 
-# Types: s text, b boolean, i whole number, S text that SWUpdate's own example writes as a number, * anything
+# Types: s text, b boolean, i whole number, S text that SWUpdate's own example writes as a number,
+# l a text or a list of texts, * anything
 _TYPE_KEYS = {
     "preupdatecmd": "s",
     "postupdatecmd": "s",
@@ -65,8 +66,8 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "loglevel": "i",
         "syslog": "b",
         "bootloader": "s",
-        "public-key-file": "s",
-        "ca-path": "s",
+        "public-key-file": "l",
+        "ca-path": "l",
         "crl-path": "s",
         "aes-key-file": "s",
         "decryption-key-file": "s",
@@ -132,6 +133,10 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "grubenv-path": "s",
         "ebg-config-paths": "s",
         "slots": "*",
+        "state-directory": "s",
+        "confirm-bootenv": "s",
+        "confirm-fail-bootenv": "s",
+        "version-floor": "b",
     },
 }
 """Every group and key of SWUpdate's settings file, with its type; and the group ``swagent``, which is ours alone."""
@@ -145,6 +150,7 @@ _USED_LISTS = frozenset(("update-types", "versions"))
 _KIND = {
     "s": "a text in double quotes",
     "S": "a text in double quotes",
+    "l": "a text in double quotes, or a list of such",
     "b": "true or false",
     "i": "a whole number",
 }
@@ -195,6 +201,10 @@ class InstallSettings(NamedTuple):
         consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
         verify_write: read back what images and files were written.
         slots: which selection writes which device, for ``select = "auto"``.
+        state_directory: where the journal is, "" for the usual place, ``none`` to keep none.
+        confirm_bootenv: ``name=value`` to store when an update is confirmed; an empty value removes.
+        confirm_fail_bootenv: the same when one of its checks fails.
+        version_floor: whether to refuse what is lower than the highest version ever confirmed.
         grubenv_path: GRUB's environment block, "" for SWUpdate's place of it.
         ebg_config_paths: EFI Boot Guard's environments or the folders that they lie in, separated by blanks; "" for
             those in the roots of mounted FAT file systems.
@@ -221,6 +231,10 @@ class InstallSettings(NamedTuple):
     consent_command: str = ""
     verify_write: bool = False
     slots: tuple[tuple[Selection, str], ...] = ()
+    state_directory: str = ""
+    confirm_bootenv: tuple[str, ...] = ()
+    confirm_fail_bootenv: tuple[str, ...] = ()
+    version_floor: bool = False
     grubenv_path: str = ""
     ebg_config_paths: str = ""
 
@@ -256,7 +270,7 @@ def layer(
         if kind is None:
             raise SettingsError(f"{where}: unknown setting {given!r}", hint=_nearest(given, KEYS))
         if key == "public-key-file" and isinstance(value, list | tuple):
-            changes["public_key_files"] = tuple(str(_typed(where, key, "s", item)) for item in value)
+            changes["public_key_files"] = tuple(_typed(where, key, kind, value))
         elif key in _TYPE_KEYS:
             rules[key.replace("-", "_")] = _rule(where, key, _typed(where, key, kind, value))
         else:
@@ -413,6 +427,8 @@ def _convert(where: str, key: str, value: Any) -> tuple[str, Any]:
         if value == AUTO.software_set:
             return name, AUTO
         return name, read_selection(value, where=where) if value else None
+    if key in ("confirm-bootenv", "confirm-fail-bootenv"):
+        return name, _assignments(where, key, value)
     if key == "battery-min-percent" and not 0 <= value <= _PERCENT_MAX:
         raise SettingsError(f"{where}: {key} goes from 0 to {_PERCENT_MAX}, not {value}")
     if key == "verbose":
@@ -430,6 +446,18 @@ def _convert(where: str, key: str, value: Any) -> tuple[str, Any]:
     return name, value
 
 
+def _assignments(where: str, key: str, text: str) -> tuple[str, ...]:
+    """``name=value`` words."""
+    words = tuple(text.split())
+    for word in words:
+        if word.find("=") < 1:
+            raise SettingsError(
+                f"{where}: {key}: {word[:40]!r} sets no variable",
+                hint=f'write {key} = "name=value name=value";',
+            )
+    return words
+
+
 def _rule(where: str, key: str, value: Any) -> Any:
     if key != "reboot":
         return value
@@ -440,6 +468,10 @@ def _rule(where: str, key: str, value: Any) -> Any:
 
 def _typed(where: str, key: str, kind: str, value: object) -> Any:
     """The value, when it has the type that the key wants."""
+    if kind == "l" and isinstance(value, list | tuple):
+        if not value or not all(value):  # an empty list must not look like the wish for no key at all
+            raise SettingsError(f"{where}: {key} is a list without a text, or with an empty one")
+        return [_typed(where, key, "s", item) for item in value]
     if kind == "S" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     fits = {

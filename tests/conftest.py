@@ -1,6 +1,7 @@
 """Fixtures that several rooms use."""
 
 from dataclasses import dataclass, fields
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ class KeyRing:
     stranger_public: Path
     aes: Path
     aes_other: Path
+
+
+_numbers = count()
+
+
+@pytest.fixture(autouse=True)
+def _journal_apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test's updates are journalled in a folder of their own, never in that of this machine."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path_factory.getbasetemp() / f"state-{next(_numbers)}"))
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ WHAT, WHO, HOW, OUT = "what to install", "who to trust", "how to behave", "outpu
 TRUST_OPTIONS = (
     Option("key", "k", "FILE", "public key or certificates to verify with; may be repeated", WHO, True, ("ca-path",)),
     Option("allow-unsigned", help="without a key, do not ask for a signature", group=WHO),
-    Option("key-aes", "K", "FILE", "AES key (or the pkcs11: URI of one) and iv of encrypted images", WHO, aliases=("decryption-key",)),
+    Option("key-aes", "K", "FILE", "AES key, or pkcs11: URI of one, and iv of encrypted images", WHO,
+           aliases=("decryption-key",)),
     Option("cert-purpose", "", "PURPOSE", "what signing certificates must be for", WHO,
            choices=("emailProtection", "codeSigning")),
     Option("forced-signer-name", "", "CN", "common name that every signer must have", WHO),
@@ -32,6 +33,9 @@ SELECTION_OPTIONS = (
     Option("file", "f", "FILE", "settings file, default /etc/swupdate.cfg", HOW),
     Option("select", "e", "SET,MODE", "software set and mode to install", WHAT),
     Option("hwrevision", "H", "BOARD:REV", "this unit's hardware, instead of /etc/hwrevision", WHAT),
+)
+STATE_OPTION = Option(
+    "state-directory", "", "DIR", "where the journal is, default /var/lib/swagent; none for none", HOW
 )
 COMMAND = Command(
     "install",
@@ -52,6 +56,9 @@ COMMAND = Command(
         Option("no-downgrading", "N", "VERSION", "refuse anything lower", HOW),
         Option("no-reinstalling", "R", "VERSION", "refuse this very version", HOW),
         Option("max-version", "", "VERSION", "refuse anything higher", HOW),
+        Option("version-floor", help="refuse what is lower than the highest version ever confirmed here", group=HOW),
+        Option("below-floor", "", "REASON", "install it all the same; the reason stays in the journal", HOW),
+        STATE_OPTION,
         Option("bootloader", "B", "NAME", "uboot, grub, none, or one of a plug-in", HOW),
         Option("fwenv-config", "", "FILE", "where U-Boot's environment is, default /etc/fw_env.config", HOW),
         Option("grubenv", "", "FILE", "GRUB's environment block, default /boot/efi/EFI/BOOT/grub/grubenv", HOW),
@@ -95,9 +102,10 @@ _AS_SETTINGS = {
     "preupdate": "preupdatecmd",
     "postupdate": "postupdatecmd",
     "gen-swversions": "gen-swversions",
+    "state-directory": "state-directory",
 }
 
-SETTING_OPTIONS = (*_AS_SETTINGS, "file", "key", "loglevel", "verbose", "syslog")
+SETTING_OPTIONS = (*_AS_SETTINGS, "file", "key", "loglevel", "verbose", "syslog", "version-floor")
 """Options that change a setting."""
 
 
@@ -121,6 +129,8 @@ def settings_of(args: Args) -> tuple[InstallSettings, list[str]]:
         values["loglevel"], origins["loglevel"] = int(level), "command line --loglevel"
     if args.on("verbose"):
         values["loglevel"], origins["loglevel"] = 5, "command line --verbose"
+    if args.on("version-floor"):
+        values["version-floor"], origins["version-floor"] = True, "command line --version-floor"
     if args.on("syslog"):
         values["syslog"], origins["syslog"] = True, "command line --syslog"
     if not values:
@@ -167,6 +177,7 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateS
         nothing_is_success=args.on("allow-nothing"),
         transaction_marker=not args.on("no-transaction-marker"),
         state_marker=not args.on("no-state-marker"),
+        below_floor=_reason(args),
     )
     if not args.on("json"):
         from .terminal import is_terminal, make_terminal
@@ -189,6 +200,13 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateS
     for text in ignored:
         session.log("info", text)
     return session
+
+
+def _reason(args: Args) -> str:
+    reason = args.get("below-floor")
+    if reason is not None and not reason.strip():
+        raise UsageError("--below-floor wants a reason")
+    return reason or ""
 
 
 _LOG_LEVELS = ("error", "error", "warn", "info", "trace", "debug")

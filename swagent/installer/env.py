@@ -17,8 +17,10 @@ from swagent.errors import BootEnvError
 
 TRANSACTION_MARKER = "recovery_status"
 STATE_MARKER = "ustate"
+FLOOR_VARIABLE = "swagent_floor"
 
 IN_PROGRESS = "7"
+CONFIRMED = "0"
 INSTALLED = "1"
 FAILED = "3"
 
@@ -53,6 +55,17 @@ class SessionEnv:
     def pending(self) -> Mapping[str, str]:
         """What is staged, in the order in which it was first set; "" removes a variable."""
         return MappingProxyType(self._pending)
+
+    @property
+    def commit(self) -> dict[str, str]:
+        """All that ``succeed`` would store now, markers included; "" removes a variable.
+
+        Nothing where nothing outlives the process: without a boot loader, or with the one that is called none.
+        """
+        if self._bootloader is None or self._bootloader.name == "none" or self._dry_run:
+            return {}
+        markers = {name: value or "" for name, value in self._markers(None, INSTALLED).items()}
+        return {**self._pending, **markers}
 
     def require(self) -> None:
         """For plans that set boot variables: whether there is a boot environment, and one that can be read.

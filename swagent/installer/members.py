@@ -142,6 +142,10 @@ class Members:
         finally:
             os.close(fd)
 
+    def is_laid_out(self, art: Artifact) -> bool:
+        """Whether a script's plain bytes are where its handler looks for them."""
+        return os.path.isfile(os.path.join(self._folder.path(), "scripts", art.filename))
+
     def close(self) -> None:
         """Close what was staged."""
         for fd in self._open_fds:

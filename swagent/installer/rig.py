@@ -12,6 +12,8 @@ from swagent.handlers.api import Handler, Hardware
 from swagent.model import Gate, Plan, Selection, Unit
 from swagent.plugins import Registry
 
+from .journal import Journal
+
 
 class Policy(NamedTuple):
     """How an update is to be handled; every field is one decision of whoever asked for it.
@@ -28,6 +30,9 @@ class Policy(NamedTuple):
         post_update: shell command after success, by update type.
         tmpdir: folder for staged members and scripts.
         versions_file: where to write the versions installed, "" for nowhere.
+        floor: the lowest version that may be installed, "" when there is none or nobody asks.
+        floor_in_env: keep the floor in the boot environment too.
+        below_floor: why an image below the floor is let in all the same, "" when it is not.
     """
 
     trust: Trust | None
@@ -44,6 +49,9 @@ class Policy(NamedTuple):
     post_update: Mapping[str, str] | None = None
     tmpdir: str = "/tmp"  # noqa: S108 - SWUpdate's default; the session makes a folder of its own there, mode 0700
     versions_file: str = ""
+    floor: str = ""
+    floor_in_env: bool = False
+    below_floor: str = ""
 
 
 class Rig(NamedTuple):
@@ -56,6 +64,7 @@ class Rig(NamedTuple):
     clock: Clock
     unit: Unit
     gates: tuple[Gate, ...]
+    journal: Journal | None = None
 
 
 class Inspection(NamedTuple):

@@ -13,6 +13,7 @@ from swagent.errors import (
     ArchiveError,
     Cancelled,
     PreflightRefused,
+    RolledBack,
     ScriptError,
     SwagentError,
     VersionRefused,
@@ -33,11 +34,13 @@ from swagent.model import (
 from swagent.stream import Archive, ArtifactData, Member, Source
 from swagent.stream.pipeline import drain
 from swagent.stream.source import StreamSource
+from swagent.versions import compare
 
 from .codecs import codec_for
 from .context import SessionContext
-from .env import SessionEnv
+from .env import FLOOR_VARIABLE, SessionEnv
 from .intake import Intake, take_in
+from .journal import Journal, State, Transaction, kept_targets, kept_variables, raised, recover, short
 from .members import Members, Workspace, named
 from .planning import Planner, judge_size, with_stream_fates
 from .report import row, verdict_facts
@@ -69,6 +72,9 @@ class Session:
         self._workspace = Workspace(policy.tmpdir, self._id)
         self._started_s = rig.clock.monotonic_s()
         self._partitions_done = False
+        # a dry run leaves no trace
+        self._journal: Journal | None = None if policy.dry_run else rig.journal
+        self._transaction = Transaction(self._journal, rig.clock, self._id)
         self._ctx = SessionContext(
             hw=rig.hw,
             env=self._env,
@@ -105,7 +111,9 @@ class Session:
 
     def _run(self) -> str:
         self._ctx.tell("update.started", facts={"source": self._source.name, "size": self._source.size_bytes})
+        self._end_what_was_cut()
         intake, members = self._take_in()
+        self._refuse_what_rolled_back(intake)
         description, warnings = self._describe(intake)
         self._env = self._ctx.env = SessionEnv(
             self._rig.bootloader,
@@ -114,13 +122,21 @@ class Session:
             dry_run=self._policy.dry_run,
         )
         plan = self._plan(description, members)
+        self._transaction.reached(
+            State.PLANNED,
+            version=short(description.version),
+            selection=str(self._policy.selection) if self._policy.selection else "",
+        )
         for warning in (*warnings, *self._planner.warnings):
             self._ctx.log("warn", warning)
         if self._nothing_to_do(plan):
             return self._end("nothing-to-do", plan)
         for gate in self._rig.gates:
             gate.check(plan, self._rig.unit)
+        self._judge_floor(plan)
+        self._transaction.reached(State.AUTHORIZED)
         plan = self._preflight(plan)
+        self._transaction.reached(State.PREFLIGHTED, targets=kept_targets(_targets(plan)))
         self._tell_plan(plan)
         if self._policy.dry_run:
             self._read_everything(plan, intake.rest, members)
@@ -132,6 +148,44 @@ class Session:
     def log(self, level: str, message: str) -> None:
         """A line for the log."""
         self._ctx.log(level, message)
+
+    # -- what earlier updates left
+
+    def _end_what_was_cut(self) -> None:
+        if self._journal is None:
+            return
+        found = recover(self._journal, self._rig.bootloader, self._rig.clock)
+        if self._journal.problem:
+            self._ctx.log("warn", self._journal.problem)
+        if found is not None:
+            self._ctx.log("warn", found.message)
+
+    def _refuse_what_rolled_back(self, intake: Intake) -> None:
+        from swagent.crypto.digest import sha256
+
+        self._transaction.reached(State.RECEIVED)
+        signer = short(f"{intake.signer.label} ({intake.signer.scheme})") if intake.signer else ""
+        digest = sha256(intake.text).hexdigest()
+        self._transaction.reached(State.VERIFIED, digest=digest, signer=signer)
+        if self._rig.journal is None:
+            return
+        for refusal in self._rig.journal.refusals():
+            if refusal.digest == digest:
+                raise RolledBack(
+                    f"this image ({refusal.version or 'without a version'}) was rolled back here before",
+                    hint="install a corrected one, or forget it with `swagent confirm --clear`",
+                )
+        if self._rig.journal.problem:
+            self._ctx.log("warn", self._rig.journal.problem)
+
+    def _judge_floor(self, plan: Plan) -> None:
+        """The gate refuses what is below the floor; here is noted that somebody let it in."""
+        policy, version = self._policy, plan.description.version
+        if policy.below_floor and policy.floor and compare(version, policy.floor) < 0:
+            self._ctx.log(
+                "warn", f"release {version} is below the floor {policy.floor}: {policy.below_floor}"
+            )
+            self._transaction.reached(State.AUTHORIZED, below_floor=short(policy.below_floor))
 
     def inspect(self) -> Inspection:
         """Read the head of the archive and plan; touches no device and reads no member but the first two.
@@ -197,6 +251,8 @@ class Session:
         """Ask every handler whether it can do its part; also whether the boot environment can."""
         if self._policy.dry_run:
             return plan
+        if self._journal is not None:
+            self._journal.prepare()
         if plan.description.variables:
             raise PreflightRefused(
                 "this image sets vars, which need a libubootenv namespace, and none is configured here",
@@ -270,7 +326,7 @@ class Session:
             self._sync.flush()
             self._run_scripts(plan, Phase.POSTINSTALL)
             self._sync.flush()
-            env.succeed()
+            self._commit(plan)
             if env.pending:
                 self._ctx.tell("bootenv.done", facts={"variables": list(env.pending)})
         except BaseException as exc:
@@ -279,6 +335,28 @@ class Session:
         # the update is installed: what fails from here on is told, but undoes nothing
         self._write_versions(plan)
         self._run_command(self._policy.post_update, plan, "post-update")
+
+    def _commit(self, plan: Plan) -> None:
+        """Switch: the boot environment in one step, and the journal on both sides of it."""
+        env, record = self._env, self._transaction.record
+        tested = bool(env.pending and env.commit) and plan.description.reboot is not False
+        floor = None
+        if self._journal is not None and not tested:
+            known = self._journal.read().floor
+            floor = raised(known, record.version)
+            if self._policy.floor_in_env and env.commit and raised(self._policy.floor, floor) == floor:
+                env.stage(FLOOR_VARIABLE, floor)
+        self._transaction.reached(State.WRITTEN, variables=kept_variables(env.commit), tested=tested)
+        if env.commit:
+            self._transaction.store()  # a cut from here on is judged by the boot environment
+        env.succeed()
+        self._transaction.reached(State.COMMITTED)
+        if not tested:
+            self._transaction.reached(State.CONFIRMED)
+        try:
+            self._transaction.store(floor=floor)
+        except SwagentError as exc:  # it is installed: the next start sees that in the boot environment
+            self._ctx.log("error", f"the journal could not be written: {exc.message}")
 
     def _verify_beforehand(self, plan: Plan, members: Mapping[str, Member]) -> None:
         """Of a file: judge everything that is not streamed, and lay out the scripts, before anything is written."""
@@ -336,6 +414,8 @@ class Session:
     def _begin(self) -> None:
         """From now on the device is no longer as it was: the first write follows."""
         if not self._begun:
+            self._transaction.reached(State.WRITING)
+            self._transaction.store()
             self._begun = True
             self._env.begin()
 
@@ -438,6 +518,10 @@ class Session:
         self._sync.discard()
         ctx.end_step()
         for planned in plan.scripts if self._begun else ():
+            art = planned.artifact
+            if art.filename and self._card(art).data and not self._members.is_laid_out(art):
+                ctx.log("info", f"post-failure script {art.label} had not arrived yet")
+                continue
             try:
                 self._run_script(planned.artifact, Phase.POSTFAILURE)
             except SwagentError as later:
@@ -447,6 +531,12 @@ class Session:
             self._env.fail()
         except SwagentError as later:
             ctx.log("error", f"the failed state could not be stored: {later.message}")
+        if self._begun:
+            self._transaction.reached(State.FAILED, message=short(str(exc)))
+            try:
+                self._transaction.store()
+            except SwagentError as later:
+                ctx.log("error", f"the journal could not be written: {later.message}")
 
     # -- small things
 
@@ -514,6 +604,10 @@ class Session:
 
     def _seconds(self) -> float:
         return round(self._rig.clock.monotonic_s() - self._started_s, 3)
+
+
+def _targets(plan: Plan) -> list[str]:
+    return [p.needs.target for p in plan.entries if p.needs is not None and p.needs.target]
 
 
 def _by_member(plan: Plan) -> dict[str, list[Planned]]:

@@ -76,6 +76,7 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin",
         "HOME": str(tmp_path),
         "RUNTIME_DIRECTORY": str(tmp_path),  # tests beside us hold a lock of their own
+        "STATE_DIRECTORY": str(tmp_path / "state"),
         "LC_ALL": "C.UTF-8",
         "CHECKOUT": str(ROOT),
     }
