@@ -1,0 +1,33 @@
+"""How to talk to a server."""
+
+from typing import NamedTuple
+
+
+class HttpOptions(NamedTuple):
+    """What a client is told; the names of SWUpdate's keys are in docs/howto/install-from-a-server.md.
+
+    Attributes:
+        ca_file: certificates to believe instead of the system's, "" for the system's.
+        certificate_file: certificate (chain) to show to the server, "" for none.
+        key_file: its private key, "" when it is in the same file.
+        key_password: opens the key.
+        verify: whether the server must prove who it is.
+        proxy: ``http://`` or ``https://`` URL of a proxy, "" for none; may carry ``user:password@``.
+        authentication: ``user:password`` for the server, "" for none.
+        retries: how often to try again in a row without having got anything worth mentioning.
+        retry_wait_s: seconds before the first further attempt; later ones wait longer.
+        timeout_s: seconds in which a server must bring something.
+        speed_max: bytes per second, 0 for as many as come.
+    """
+
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    key_password: str = ""
+    verify: bool = True
+    proxy: str = ""
+    authentication: str = ""
+    retries: int = 3
+    retry_wait_s: float = 5.0
+    timeout_s: float = 300.0
+    speed_max: int = 0

@@ -1,0 +1,194 @@
+"""A file on a server as a stream; when the connection breaks, the rest by range, and never of another version."""
+
+from collections.abc import Callable
+
+from swagent.errors import ArchiveError, TransportError
+
+from .patient import PIECE_BYTES
+from .wire import Broken, Client, Reply
+
+PROGRESS_BYTES = 64 * 1024
+"""So much must have come for earlier failures to be forgotten."""
+
+
+class HttpStream:
+    """Reads a file from a server in order. It connects with the first read.
+
+    Args:
+        client: asks for the file.
+        reply: the answer to a request for the whole file, if that was made already.
+
+    Attributes:
+        name: the address, without what is secret in it.
+        size_bytes: None until the server has said it, or if it never does.
+    """
+
+    seekable = False
+
+    def __init__(self, client: Client, reply: Reply | None = None) -> None:
+        self.name = client.name
+        self.size_bytes: int | None = None
+        self.position = 0
+        self._client = client
+        self._known: Reply | None = None
+        self._reply: Reply | None = None
+        self._ended = False
+        self._progress_from = 0
+        if reply is not None:
+            self._adopt(reply)
+
+    @property
+    def waiting(self) -> Callable[[], None]:
+        """Called again and again while nothing comes; may raise to stop."""
+        return self._client.waiting
+
+    @waiting.setter
+    def waiting(self, call: Callable[[], None]) -> None:
+        self._client.waiting = call
+
+    @property
+    def tell(self) -> Callable[[str, str], None]:
+        """Hears of broken connections: level and line."""
+        return self._client.tell
+
+    @tell.setter
+    def tell(self, call: Callable[[str, str], None]) -> None:
+        self._client.tell = call
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read on; fills ``buffer`` unless the file ends first.
+
+        Raises:
+            TransportError: the file cannot be had, or not the rest of what was begun.
+            DeadlineError: the server brings nothing.
+        """
+        done = 0
+        while done < len(buffer) and not self._ended:
+            done += self._some(buffer[done:])
+        return done
+
+    def seek(self, position: int) -> None:
+        """Read and drop everything before ``position``.
+
+        Raises:
+            ArchiveError: the file ends before.
+        """
+        scrap = memoryview(bytearray(min(PIECE_BYTES, max(position - self.position, 1))))
+        while self.position < position:
+            if not self.readinto(scrap[: position - self.position]):
+                raise ArchiveError(f"{self.name} ends at byte {self.position}, in the middle of a member")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+        self._client.close()
+
+    def _some(self, buffer: memoryview) -> int:
+        """At least one byte, or 0 at the end or when the connection broke."""
+        if self.size_bytes is not None:
+            left = self.size_bytes - self.position
+            if left == 0 and self._known is not None:
+                self._end()
+                return 0
+            buffer = buffer[:left] if left < len(buffer) else buffer
+        try:
+            reply = self._reply or self._connect()
+            n = self._client.read(reply, buffer)
+            if n == 0 and self.size_bytes is not None:
+                raise Broken(
+                    TransportError(
+                        f"{self.name}: the connection ended at byte {self.position} of {self.size_bytes}"
+                    )
+                )
+        except Broken as broken:
+            self._drop()
+            self._judge_resumable(broken)
+            self._client.failed(broken)
+            return 0
+        if n == 0:
+            self._end()
+            return 0
+        self.position += n
+        if self.position - self._progress_from >= PROGRESS_BYTES:
+            self._client.succeeded()
+            self._progress_from = self.position
+        return n
+
+    def _connect(self) -> Reply:
+        known = self._known
+        if self.position == 0 or known is None:
+            reply = self._client.get(ranged=False)
+            if reply.status != 200:
+                reply.body.close()
+                raise TransportError(
+                    f"{self.name}: the server answers {reply.status} where nothing was asked for"
+                )
+            self._adopt(reply)
+            return reply
+        reply = self._client.get(first=self.position, condition=known.validator, ranged=True)
+        try:
+            judge_part(known, reply, self.position, self.size_bytes, self.name)
+            if reply.length != (reply.total or 0) - self.position:
+                raise TransportError(f"{self.name}: the server gives less than the rest that was asked for")
+        except TransportError:
+            reply.body.close()
+            raise
+        self._progress_from = self.position
+        self.size_bytes = reply.total
+        self._reply = reply
+        return reply
+
+    def _adopt(self, reply: Reply) -> None:
+        self._known = self._reply = reply
+        self.size_bytes = reply.total
+
+    def _judge_resumable(self, broken: Broken) -> None:
+        known = self._known
+        if self.position == 0 or known is None:
+            return
+        why = ""
+        if known.no_ranges:
+            why = "the server gives no parts of files"
+        elif not known.validator:
+            why = "the server names no version of the file (a strong ETag, or Last-Modified)"
+        if why:
+            raise TransportError(
+                f"{broken.error.message}; it cannot go on from byte {self.position}, as {why}",
+                hint="start again; a server with ETag and ranges lets downloads go on",
+            ) from broken
+
+    def _drop(self) -> None:
+        if self._reply is not None:
+            self._reply.body.close()
+            self._reply = None
+        self._client.close()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._drop()
+
+
+def judge_part(known: Reply, reply: Reply, position: int, size_bytes: int | None, name: str) -> None:
+    """Whether an answer to a request for a part is one, of the file that is known.
+
+    Raises:
+        TransportError: it is not; nothing of it may be used.
+    """
+    if reply.status != 206:
+        why = "the whole file" if reply.status == 200 else f"the answer {reply.status}"
+        raise TransportError(
+            f"{name}: asked for the rest from byte {position}, the server gives {why}: the file changed, or it "
+            "gives no parts of files",
+            hint="start again",
+        )
+    if reply.first != position:
+        raise TransportError(
+            f"{name}: asked for the rest from byte {position}, the server gives it from byte {reply.first}"
+        )
+    same = reply.total == size_bytes or size_bytes is None
+    if known.validator == known.etag:
+        same = same and reply.etag == known.etag  # RFC 9110 §15.3.7: it must be there
+    else:
+        same = same and reply.modified in ("", known.modified) and not reply.etag
+    if not same:
+        raise TransportError(f"{name}: the file changed on the server while it was read", hint="start again")

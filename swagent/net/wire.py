@@ -1,0 +1,422 @@
+"""Requests and their answers, on top of urllib3: redirections, further attempts, judged headers.
+
+Everything that can go wrong becomes an error of ours here: final ones are raised as they are, those that another
+attempt may cure as ``Broken``, which the sources catch.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from swagent.clock import Clock
+from swagent.errors import DeadlineError, RegistrationError, SettingsError, SwagentError, TransportError
+
+from .address import Address, follow, read_address
+from .options import HttpOptions
+from .patient import PIECE_BYTES, TICK_S, patient_pools
+
+if TYPE_CHECKING:
+    import ssl
+
+    from urllib3 import BaseHTTPResponse
+
+CONNECT_S_MAX = 30.0
+REDIRECTS_MAX = 5
+BACK_OFF_S_MAX = 300.0
+RETRY_AFTER_S_MAX = 300
+
+_REDIRECTS = (301, 302, 303, 307, 308)
+_DIGITS = re.compile(r"[0-9]{1,18}\Z")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})\Z")
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"\Z')
+
+
+class Broken(Exception):
+    """Another attempt may succeed.
+
+    Args:
+        error: what to raise when there is none.
+        wait_s: how long the server wants to be left alone.
+    """
+
+    def __init__(self, error: SwagentError, wait_s: float = 0.0) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.wait_s = wait_s
+
+
+class Reply(NamedTuple):
+    """An answer whose headers make sense; its body is still to be read.
+
+    Attributes:
+        status: 200, 206 or 416.
+        length: bytes of its body, None when it does not say.
+        first: of a 206, position of its first byte in the file; else 0.
+        total: bytes of the whole file, None when it does not say.
+        validator: what ``If-Range`` may hold: a strong ETag or a strong Last-Modified; "" when there is none.
+        etag: as it was sent, "" for none.
+        no_ranges: whether the server says that it has none.
+    """
+
+    status: int
+    length: int | None
+    first: int
+    total: int | None
+    validator: str
+    etag: str
+    modified: str
+    no_ranges: bool
+    body: "BaseHTTPResponse"
+
+
+class Client:
+    """Asks one server for one file, again and again if need be.
+
+    Args:
+        url: of the file; may carry ``user:password@``.
+        options: how to ask.
+        clock: for timeouts and speed.
+
+    Attributes:
+        name: the address, without what is secret in it.
+        waiting: called while nothing comes; may raise to stop.
+        tell: hears of what went wrong and will be tried again: level and line.
+
+    Raises:
+        RegistrationError: urllib3 is not installed.
+        UsageError: the URL or the proxy's makes no sense.
+        SettingsError: a certificate or key cannot be used.
+    """
+
+    def __init__(self, url: str, options: HttpOptions, clock: Clock) -> None:
+        try:
+            import urllib3
+        except ImportError as exc:
+            raise RegistrationError(
+                "installing from a server needs swagent[http]", hint="pip install 'swagent[http]'"
+            ) from exc
+        urllib3.disable_warnings()  # its warnings go to stderr; what matters of them is in our errors
+        address = read_address(url)
+        self.address = address._replace(auth=options.authentication or address.auth)
+        self.name = address.shown
+        self.waiting: Callable[[], None] = _go_on
+        self.tell: Callable[[str, str], None] = _say_nothing
+        self._options = options
+        self._clock = clock
+        self._failed = 0
+        self._proxy = read_address(options.proxy) if options.proxy else None
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._managers: dict[tuple[bool, bool], Any] = {}
+        self._budget_from_s = 0.0
+        self._budget_bytes = 0
+        if address.scheme == "https":
+            self._context(own=True)  # a certificate that cannot be used is told at once
+
+    def close(self) -> None:
+        """Close all connections."""
+        for manager in self._managers.values():
+            manager.clear()
+        self._managers.clear()
+
+    def get(self, *, first: int = 0, last: int | None = None, condition: str = "", ranged: bool) -> Reply:
+        """Ask for the file, or with ``ranged`` for a part of it.
+
+        Args:
+            first: position of the first byte wanted.
+            last: position of the last one, None for all that follow.
+            condition: for ``If-Range``.
+            ranged: whether to ask for a range at all.
+
+        Raises:
+            Broken: try again.
+            TransportError: the server will not give it.
+        """
+        from swagent import __version__
+
+        headers = {"Accept-Encoding": "identity", "User-Agent": f"swagent/{__version__}"}
+        if ranged:
+            headers["Range"] = f"bytes={first}-{'' if last is None else last}"
+            if condition:
+                headers["If-Range"] = condition
+        address = self.address
+        for _ in range(REDIRECTS_MAX + 1):
+            self.waiting()
+            body = self._request(address, headers)
+            if body.status not in _REDIRECTS:
+                return self._judged(address, body)
+            location = body.headers.get("location", "")
+            body.close()
+            if not location:
+                raise TransportError(f"{address.shown} redirects without saying where to")
+            address = follow(address, location)
+        raise TransportError(
+            f"{self.name} redirects more than {REDIRECTS_MAX} times",
+            hint="is it a loop? name the last address",
+        )
+
+    def read(self, reply: Reply, buffer: memoryview) -> int:
+        """What has come of a body, at least one byte; 0 at its end.
+
+        Raises:
+            Broken: the connection broke, or brought nothing for too long.
+        """
+        wanted = min(len(buffer), PIECE_BYTES)
+        speed = self._options.speed_max
+        if speed:
+            wanted = min(wanted, max(speed // 8, 1))
+        try:
+            data = reply.body.read1(wanted)
+        except SwagentError:
+            raise
+        except Exception as exc:
+            raise _translated(exc, self.name) from exc
+        n = len(data) if data else 0
+        if n:
+            buffer[:n] = data
+            if speed:
+                self._slow_down(n, speed)
+        return n
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless somebody stops us."""
+        from time import sleep
+
+        until_s = self._clock.monotonic_s() + seconds
+        while True:
+            self.waiting()
+            left_s = until_s - self._clock.monotonic_s()
+            if left_s <= 0:
+                return
+            sleep(min(left_s, TICK_S))
+
+    def succeeded(self) -> None:
+        """Something worth mentioning came: earlier failures are forgotten."""
+        self._failed = 0
+
+    def failed(self, broken: Broken) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            TransportError, DeadlineError: there is none left.
+        """
+        error, retries, usual_s = broken.error, self._options.retries, self._options.retry_wait_s
+        self.close()
+        if self._failed >= retries:
+            if retries:
+                error.hint = error.hint or f"tried {self._failed + 1} times; see --retries and --retry-wait"
+            raise error from broken
+        wait_s = min(usual_s * 2**self._failed, max(BACK_OFF_S_MAX, usual_s))
+        wait_s *= 1 - os.urandom(1)[0] / 1024  # up to a quarter less, so that a fleet does not return at once
+        wait_s = max(wait_s, broken.wait_s)
+        self._failed += 1
+        self.tell("warn", f"{error.message}; attempt {self._failed} of {retries} follows in {wait_s:.1f} s")
+        self.pause(wait_s)
+
+    def _slow_down(self, n_bytes: int, speed: int) -> None:
+        """Keep to so many bytes a second; what was not used in a pause is not saved up."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._budget_from_s > 1.0 + self._budget_bytes / speed:
+            self._budget_from_s, self._budget_bytes = now_s, 0
+        self._budget_bytes += n_bytes
+        ahead_s = self._budget_bytes / speed - (now_s - self._budget_from_s)
+        if ahead_s > 0:
+            self.pause(ahead_s)
+
+    def _request(self, address: Address, headers: dict[str, str]) -> "BaseHTTPResponse":
+        from urllib3 import Timeout
+        from urllib3.util import make_headers
+
+        own = address.origin == self.address.origin
+        sent = dict(headers)
+        if address.auth:
+            sent |= make_headers(basic_auth=address.auth)
+        timeout_s = self._options.timeout_s
+        try:
+            manager = self._manager(own=own, tls=address.scheme == "https")
+            response: BaseHTTPResponse = manager.request(
+                "GET",
+                address.url,
+                headers=sent,
+                timeout=Timeout(connect=min(timeout_s, CONNECT_S_MAX), read=timeout_s),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        except SwagentError:
+            raise
+        except Exception as exc:
+            raise _translated(exc, address.shown) from exc
+        return response
+
+    def _judged(self, address: Address, body: "BaseHTTPResponse") -> Reply:
+        status, headers = body.status, body.headers
+        if status not in (200, 206, 416):
+            body.close()
+            raise _refusal(status, headers.get("retry-after", ""), address.shown)
+        try:
+            reply = _reply(body, address.shown)
+        except TransportError:
+            body.close()
+            raise
+        return reply
+
+    def _manager(self, *, own: bool, tls: bool) -> Any:
+        if (own, tls) not in self._managers:
+            import urllib3
+
+            context = self._context(own=own) if tls else None
+            proxy = self._proxy
+            manager: urllib3.PoolManager
+            if proxy is None:
+                manager = urllib3.PoolManager(ssl_context=context, maxsize=1)
+            else:
+                from urllib3.util import make_headers
+
+                manager = urllib3.ProxyManager(
+                    proxy.url,
+                    proxy_headers=make_headers(proxy_basic_auth=proxy.auth) if proxy.auth else None,
+                    proxy_ssl_context=self._context(own=False) if proxy.scheme == "https" else None,
+                    ssl_context=context,
+                    maxsize=1,
+                )
+            manager.pool_classes_by_scheme = patient_pools(
+                self._options.timeout_s, self._clock, lambda: self.waiting()
+            )
+            self._managers[own, tls] = manager
+        return self._managers[own, tls]
+
+    def _context(self, *, own: bool) -> "ssl.SSLContext":
+        """TLS for the server itself, or for others, who are not shown our certificate."""
+        if own not in self._contexts:
+            import ssl
+
+            options = self._options
+            try:
+                context = ssl.create_default_context(cafile=options.ca_file or None)
+            except (OSError, ValueError) as exc:
+                raise SettingsError(f"{options.ca_file}: no certificates that can be read: {exc}") from exc
+            if not options.verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            if own and options.certificate_file:
+                try:
+                    context.load_cert_chain(
+                        options.certificate_file, options.key_file or None, options.key_password
+                    )
+                except (OSError, ValueError) as exc:
+                    raise SettingsError(
+                        f"certificate {options.certificate_file} and key {options.key_file or 'in it'} "
+                        f"cannot be used: {exc}"
+                    ) from exc
+            self._contexts[own] = context
+        return self._contexts[own]
+
+
+def _reply(body: "BaseHTTPResponse", shown: str) -> Reply:
+    status, headers = body.status, body.headers
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise TransportError(
+            f"{shown} comes as Content-Encoding {encoding[:40]!r}, which was not asked for",
+            hint="let the server give the file as it is",
+        )
+    transfer = headers.get("transfer-encoding", "").strip().lower()
+    if transfer not in ("", "chunked"):
+        raise TransportError(f"{shown} comes as Transfer-Encoding {transfer[:40]!r}, which nobody knows here")
+    length = _length(headers.getlist("content-length"), shown) if not transfer else None
+    etag, modified = headers.get("etag", ""), headers.get("last-modified", "")
+    validator = etag if _STRONG_ETAG.match(etag) else ""
+    if not etag and modified and _is_strong(modified, headers.get("date", "")):
+        validator = modified
+    first, total = 0, length
+    if status == 206:
+        found = _CONTENT_RANGE.match(headers.get("content-range", "").strip())
+        if found is None:
+            raise TransportError(f"{shown}: the server gives a part without saying which (Content-Range)")
+        first, last, total = (int(group) for group in found.groups())
+        if not first <= last < total or (length is not None and length != last - first + 1):
+            raise TransportError(f"{shown}: Content-Range {found[0]!r} contradicts itself or the length")
+        length = last - first + 1
+    no_ranges = headers.get("accept-ranges", "").strip().lower() == "none"
+    return Reply(status, length, first, total, validator, etag, modified, no_ranges, body)
+
+
+def _length(values: list[str], shown: str) -> int | None:
+    told = {part.strip() for value in values for part in value.split(",")}
+    if not told:
+        return None
+    value = told.pop()
+    if told or not _DIGITS.match(value):
+        raise TransportError(f"{shown}: the server's Content-Length makes no sense")
+    return int(value)
+
+
+def _is_strong(modified: str, date: str) -> bool:
+    """Whether the file cannot have changed twice within the second of its date (RFC 9110 §8.8.2.2)."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        then, now = parsedate_to_datetime(modified), parsedate_to_datetime(date)
+        return (now - then).total_seconds() >= 1
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return False
+
+
+def _refusal(status: int, retry_after: str, shown: str) -> Exception:
+    if status in (408, 429) or status >= 500:
+        wait_s = min(int(retry_after), RETRY_AFTER_S_MAX) if _DIGITS.match(retry_after) else 0
+        return Broken(TransportError(f"{shown}: the server answers {status}"), wait_s)
+    hint = {
+        401: "it wants a user and a password: set authentication in the group download of the settings",
+        403: "it refuses this user, certificate or address",
+        404: "is the name right?",
+        407: "the proxy wants a user and a password: put them into the proxy's URL in the settings",
+    }.get(status, "")
+    return TransportError(f"{shown}: the server answers {status}", hint=hint)
+
+
+def _translated(exc: Exception, shown: str) -> Exception:
+    """Our error for a foreign one."""
+    import ssl
+
+    from urllib3.exceptions import HTTPError, LocationValueError, ProxyError
+    from urllib3.exceptions import TimeoutError as LibraryTimeout
+
+    seen: BaseException | None = exc
+    reason: BaseException = exc
+    while seen is not None:  # the library wraps what the system said, once or twice
+        reason = seen
+        inner = seen.args[-1] if seen.args and isinstance(seen.args[-1], BaseException) else None
+        seen = inner or seen.__cause__
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return TransportError(
+            f"{shown}: the server's certificate is not accepted: {reason.verify_message or reason}",
+            hint="name its authority with --cafile; is the clock right?",
+        )
+    text = str(reason) or type(reason).__name__
+    if isinstance(exc, LibraryTimeout) or isinstance(reason, LibraryTimeout | TimeoutError):
+        return Broken(DeadlineError(f"{shown}: {text}"))
+    if isinstance(reason, ssl.SSLError) and "ALERT" in str(reason.reason or text).upper():
+        return TransportError(
+            f"{shown}: the server refuses the connection: {text}",
+            hint="does it want a certificate? name it with --sslcert and --sslkey",
+        )
+    if isinstance(exc, ProxyError) and "Tunnel connection failed: 4" in text:
+        return TransportError(f"{shown}: the proxy refuses: {text}")
+    if isinstance(exc, HTTPError | OSError) and not isinstance(exc, LocationValueError):
+        return Broken(TransportError(f"{shown}: {text}"))
+    from http.client import HTTPException
+
+    if isinstance(exc, HTTPException | ValueError | UnicodeError):
+        return TransportError(f"{shown}: the server's answer makes no sense: {text}")
+    return exc
+
+
+def _go_on() -> None:
+    pass
+
+
+def _say_nothing(level: str, line: str) -> None:
+    pass
