@@ -1,8 +1,12 @@
 """The stage that decrypts AES-CBC block by block."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from swagent.crypto.cipher import CbcDecryptor
+
+if TYPE_CHECKING:
+    from swagent.crypto.uri import BlockKey
 
 # what update_into may need beyond the size of its input
 _SPARE_BYTES = 64
@@ -12,11 +16,11 @@ class Decryptor:
     """A ``pipeline.Decoder`` over ``crypto``'s decryptor, with one buffer that is used again.
 
     Args:
-        key: 16, 24 or 32 bytes.
+        key: 16, 24 or 32 bytes, or one that stays in a token.
         iv: 16 bytes.
     """
 
-    def __init__(self, key: bytes, iv: bytes) -> None:
+    def __init__(self, key: "bytes | BlockKey", iv: bytes) -> None:
         self._cipher = CbcDecryptor(key, iv)
         self._scratch = memoryview(b"")
 

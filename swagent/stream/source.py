@@ -1,5 +1,7 @@
 """Where the bytes of an archive come from: a file that can be read anywhere, or a stream that cannot."""
 
+import errno
+import fcntl
 import os
 import stat
 from collections.abc import Callable
@@ -100,6 +102,9 @@ class StreamSource:
         fd: open for reading, blocking or not; the caller keeps it open.
         name: how messages call it.
 
+    Raises:
+        DeviceError: ``fd`` is open for writing only.
+
     Attributes:
         waiting: called again and again while nothing comes; may raise to stop. (A signal alone does not interrupt a
             read: Python goes on reading after its handler, and the reader may be another thread.)
@@ -110,6 +115,11 @@ class StreamSource:
     def __init__(self, fd: int, name: str) -> None:
         import select
 
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+            # nothing would ever come, and poll would not say so
+            raise DeviceError(
+                f"cannot read {name}: it is open for writing only", path=name, errno=errno.EBADF
+            )
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
         self.waiting: Callable[[], None] = _go_on
