@@ -175,6 +175,7 @@ class Description(NamedTuple):
         reboot: None when the description does not say.
         bootenv: name to value in description order; an empty value removes the variable.
         variables: ``vars``; namespace is ``namespace_for_vars``.
+        requires: component name to the constraint (``versions.read_constraint``) that its installed version must meet.
     """
 
     version: str
@@ -193,6 +194,7 @@ class Description(NamedTuple):
     bootenv: Mapping[str, str] = MappingProxyType({})
     variables: Mapping[str, str] = MappingProxyType({})
     update_type_given: bool = False
+    requires: Mapping[str, str] = MappingProxyType({})
 
     @property
     def installables(self) -> tuple[Artifact, ...]:

@@ -1,4 +1,7 @@
-"""Comparing versions as SWUpdate does (swu format §3; upstream core/artifacts_versions.c, core/semver.c)."""
+"""Comparing versions as SWUpdate does (swu format §3; upstream core/artifacts_versions.c, core/semver.c).
+
+Also constraints such as ``>=2,<3``, which are ours.
+"""
 
 import re
 
@@ -6,6 +9,7 @@ _NUMERIC_FIELD_MAX = 65535
 _NUMERIC_DIGITS_MAX = 5  # what is longer is above it; int() refuses some thousand digits
 _SEMVER_LENGTH_MAX = 255
 _NUMERIC = re.compile(r"[0-9.]*\Z")
+_CLAUSE = re.compile(r"\s*(>=|>|<=|<|=|!=)?\s*([0-9A-Za-z.+_~:-]+)\s*\Z", re.ASCII)
 _SEMVER = re.compile(r"[0-9A-Za-z.+-]+\Z")
 
 
@@ -20,6 +24,43 @@ def compare(a: str, b: str) -> int:
             return (left > right) - (left < right)
     raw_a, raw_b = a.encode(), b.encode()
     return (raw_a > raw_b) - (raw_a < raw_b)
+
+
+def read_constraint(text: str) -> tuple[tuple[str, str], ...]:
+    """Read a constraint: comparisons that must all hold, with commas between them, as in ``>=2.1, <3``.
+
+    Args:
+        text: each is ``>=``, ``>``, ``<=``, ``<``, ``=`` or ``!=`` and a version; a version alone means ``=``.
+
+    Returns:
+        operator and version of each.
+
+    Raises:
+        ValueError: it is not of that form; the message is a part of a sentence.
+    """
+    clauses = []
+    for part in text.split(","):
+        match = _CLAUSE.match(part)
+        if match is None:
+            raise ValueError(f"{part.strip()[:40]!r} is not a comparison such as >=1.2")
+        clauses.append((match[1] or "=", match[2]))
+    return tuple(clauses)
+
+
+def satisfies(version: str, clauses: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a version meets every comparison of a constraint."""
+    for operator, bound in clauses:
+        order = compare(version, bound)
+        if not {
+            ">=": order >= 0,
+            ">": order > 0,
+            "<=": order <= 0,
+            "<": order < 0,
+            "=": order == 0,
+            "!=": order != 0,
+        }[operator]:
+            return False
+    return True
 
 
 def _numeric(text: str) -> tuple[object, ...] | None:

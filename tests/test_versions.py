@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swagent.versions import compare
+from swagent.versions import compare, read_constraint
 
 NUMBERS = st.lists(st.integers(0, 65535), min_size=1, max_size=4)
 IDENTIFIERS = st.lists(st.from_regex(r"\A[0-9A-Za-z]{1,4}\Z"), min_size=1, max_size=3).map(".".join)
@@ -96,3 +96,14 @@ def test_semver_is_an_order(versions: list[tuple[list[int], str]]) -> None:
 def test_no_length_is_too_much(one: str, other: str) -> None:
     compare(one, other)
     compare("1" + one, "1" * 5000)
+
+
+@pytest.mark.parametrize("text", ["", ",", ">=1,", ">=", "=>1", ">= 1 2", ">=1 <2", "1;2", "1@2", "\u0661"])
+def test_what_is_no_constraint(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a comparison"):
+        read_constraint(text)
+
+
+def test_constraints_are_read() -> None:
+    assert read_constraint(" >=1.2 , <3-rc1,!=2") == ((">=", "1.2"), ("<", "3-rc1"), ("!=", "2"))
+    assert read_constraint("4.1") == (("=", "4.1"),)

@@ -79,7 +79,9 @@ class Hardware(Protocol):
         ...
 
     def in_use(self, path: str) -> str:
-        """Why a block device must not be written to now, "" if nothing holds it (files never are in use).
+        """Why a block device or file must not be written to now: it holds the running system, or something mounted.
+
+        "" if nothing holds it.
 
         Raises:
             DeviceError: it is not there.

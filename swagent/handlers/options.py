@@ -16,7 +16,7 @@ from .api import Handler
 
 T = TypeVar("T")
 
-GENERIC = frozenset({"decompressed-size", "decrypted-size", "verify-first", "verify-write"})
+GENERIC = frozenset({"decompressed-size", "decrypted-size", "verify-first", "verify-write", "allow-mounted"})
 """Properties of the core, accepted on every entry."""
 
 _INT = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)(?:([kKmMgG])(?:i?B?)?)?\Z", re.ASCII)

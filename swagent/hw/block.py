@@ -99,6 +99,9 @@ def open_image_target(
     """
     status = _stat(path)
     if stat.S_ISREG(status.st_mode):
+        why = "" if allow_mounted else in_use(path)
+        if why:
+            raise PreflightRefused(why, hint=_BUSY_HINT)
         return _open_file(path, offset_bytes)
     if not stat.S_ISBLK(status.st_mode):
         raise DeviceError(
@@ -152,14 +155,20 @@ def capacity_bytes(path: str) -> int | None:
 
 
 def in_use(path: str) -> str:
-    """Why a block device must not be written to now, "" if nothing holds it; files are never in use.
+    """Why a block device or file must not be written to now, "" if nothing holds it.
+
+    It may hold the running system or something mounted, whole or in part, or be the file behind a loop device that
+    does; a block device may be held by the kernel for another reason (swap, LVM, RAID).
 
     Raises:
         DeviceError: it is not there or cannot be opened.
     """
+    from .identity import RunningSystem
+
     status = _stat(path)
-    if not stat.S_ISBLK(status.st_mode):
-        return ""
+    why = RunningSystem().overlap(path)
+    if why or not stat.S_ISBLK(status.st_mode):
+        return why
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
     except OSError as exc:

@@ -27,7 +27,7 @@ class Hardware:
         return capacity_bytes(path)
 
     def in_use(self, path: str) -> str:
-        """Why a block device must not be written to now, "" if nothing holds it. Raises DeviceError."""
+        """Why a block device or file must not be written to now, "" if nothing holds it. Raises DeviceError."""
         return in_use(path)
 
     def mounted(

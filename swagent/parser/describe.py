@@ -15,6 +15,7 @@ SIZE_MAX_BYTES = 4 * 1024 * 1024
 _DESCRIPTION_MAX_BYTES = 511
 _BOOTENV_LINE_MAX_BYTES = 1022  # name=value; SWUpdate cuts what is longer
 _WARNINGS_MAX = 50
+_REQUIRES_MAX = 100
 _SECTIONS = (
     ("images", Kind.IMAGE),
     ("files", Kind.FILE),
@@ -34,6 +35,7 @@ GLOBALS = frozenset(
         "output",
         "namespace-for-vars",
         "embedded-script",
+        "requires",
     )
 )
 """Attributes of the whole release."""
@@ -195,6 +197,7 @@ class _Reading:
             bootenv=bootenv,
             variables=variables,
             update_type_given=bool(self._text("update-type")),
+            requires=self._requires(),
         ), self._warnings
 
     # -- attributes of the release
@@ -231,6 +234,28 @@ class _Reading:
                 'write hardware-compatibility: [ "1.0", "1.1" ]',
             )
         return tuple(fields.text(self._document.root, key, entry) for entry in found[0])
+
+    def _requires(self) -> dict[str, str]:
+        """What must be installed already; an attribute of ours, which SWUpdate ignores."""
+        key = "requires"
+        found = self._document.find(key)
+        if found is None:
+            return {}
+        group, root = found[0], self._document.root
+        how = 'write requires = { bootloader = ">=1.2"; }'
+        if not isinstance(group, dict):
+            raise fields.wrong(root, key, f"must be a group of texts, not {fields.kind_of(group)}", how)
+        if len(group) > _REQUIRES_MAX:
+            raise fields.wrong(root, key, f"names more than {_REQUIRES_MAX} components")
+        from swagent.versions import read_constraint
+
+        for name, given in group.items():
+            constraint = fields.text(f"{root}.{key}", name, given)
+            try:
+                read_constraint(constraint)
+            except ValueError as exc:
+                raise fields.wrong(root, f"{key}.{name}", str(exc), how) from exc
+        return dict(group)
 
     # -- entries
 

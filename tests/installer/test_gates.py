@@ -1,7 +1,7 @@
 import pytest
 
 from swagent.errors import HardwareRefused, VersionRefused
-from swagent.installer.gates import HardwareGate, VersionGate
+from swagent.installer.gates import HardwareGate, RequiresGate, VersionGate
 from swagent.model import Description, Gate, Hardware, Plan, Unit
 from swagent.settings import UpdateType
 
@@ -102,3 +102,47 @@ def test_a_type_may_be_demanded() -> None:
     gate.check(release("1", "default"), Unit())
     with pytest.raises(VersionRefused, match="does not say which type"):
         gate.check(release("1"), Unit())
+
+
+def requiring(**requires: str) -> Plan:
+    return Plan(Description("1", requires=requires), (), ())
+
+
+HAS = Unit(installed={"bootloader": ("1.3",), "app": ("1.9", "2.4")})
+
+
+@pytest.mark.parametrize(
+    "requires",
+    [
+        {},
+        {"bootloader": ">=1.2"},
+        {"bootloader": "1.3"},
+        {"bootloader": "= 1.3.0 , !=1.4"},
+        {"bootloader": ">=1.3,<=1.3"},
+        {"app": ">=2,<3"},
+        {"app": "<2"},
+        {"bootloader": ">1.2", "app": ">2"},
+    ],
+)
+def test_what_is_required_is_installed(requires: dict[str, str]) -> None:
+    RequiresGate().check(requiring(**requires), HAS)
+
+
+@pytest.mark.parametrize("constraint", [">=1.4", ">1.3", "<1.3", "<=1.2", "!=1.3", "1.2", ">=1,<1.3"])
+def test_another_version_is_refused(constraint: str) -> None:
+    with pytest.raises(VersionRefused) as caught:
+        RequiresGate().check(requiring(bootloader=constraint), HAS)
+    assert f"bootloader {constraint} (1.3 is installed)" in caught.value.message
+
+
+def test_one_version_must_meet_the_whole_constraint() -> None:
+    with pytest.raises(VersionRefused, match=r"app >1\.9,<2 \(1\.9 and 2\.4 is installed\)"):
+        RequiresGate().check(requiring(app=">1.9,<2"), HAS)
+
+
+def test_everything_that_is_missing_is_listed() -> None:
+    with pytest.raises(VersionRefused) as caught:
+        RequiresGate().check(requiring(kernel=">=6", bootloader=">=2", app=">=2"), HAS)
+    told = caught.value.message
+    assert "kernel >=6 (none is installed); bootloader >=2 (1.3 is installed)" in told
+    assert "app" not in told

@@ -589,3 +589,35 @@ def test_what_is_no_description_is_refused(text: bytes) -> None:
 )
 def test_a_size_is_read_as_c_reads_it(text: str, size_bytes: int | None) -> None:
     assert parse_size(text) == size_bytes
+
+
+def requiring(text: str) -> Description:
+    body = f'version = "1"; {text} bootenv: ( {{ name = "a"; value = "b"; }} );'
+    return parse(f"software = {{ {body} }};".encode(), hardware=None, selection=None)
+
+
+def test_what_must_be_installed_already() -> None:
+    found = requiring('requires = { bootloader = ">=1.2"; app = ">=2,<3"; };')
+    assert found.requires == {"bootloader": ">=1.2", "app": ">=2,<3"}
+    assert requiring("").requires == {}
+
+
+def test_the_same_in_json() -> None:
+    text = b'{"software": {"version": "1", "requires": {"my.app": "2"}, "bootenv": [{"name": "a", "value": "b"}]}}'
+    assert parse(text, hardware=None, selection=None).requires == {"my.app": "2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('requires = "app";', "requires must be a group of texts"),
+        ('requires = ( "app" );', "requires must be a group of texts"),
+        ("requires = { app = 2; };", "app must be a text"),
+        ('requires = { app = "later"; kernel = ">"; };', "requires.kernel '>' is not a comparison"),
+        ('requires = { app = ""; };', "is not a comparison"),
+        ("requires = { " + "".join(f'a{i} = "1"; ' for i in range(101)) + "};", "more than 100"),
+    ],
+)
+def test_requirements_that_are_none(text: str, message: str) -> None:
+    with pytest.raises(DescriptionError, match=message):
+        requiring(text)

@@ -1,13 +1,12 @@
-"""Gates of an install without a server: is it made for this hardware, may this release be installed?"""
+"""Gates on what the release says: is it made for this hardware, may this version follow what is installed?"""
 
 from collections.abc import Mapping
 
 from swagent.errors import HardwareRefused, VersionRefused
+from swagent.installer.ere import Ere, EreError
 from swagent.model import Plan, Unit
 from swagent.settings import UpdateType
-from swagent.versions import compare
-
-from .ere import Ere, EreError
+from swagent.versions import compare, read_constraint, satisfies
 
 _REGEX_MARK = "#RE:"
 _ENTRIES_MAX = 250  # bounds the time that expressions can take
@@ -112,4 +111,32 @@ class VersionGate:
         if rules.no_reinstalling and version == rules.no_reinstalling:
             raise VersionRefused(
                 f"release {version} is installed already", hint="no-reinstalling in the settings (-R) says so"
+            )
+
+
+class RequiresGate:
+    """What the image requires to be installed already must be, in a version that meets its constraint.
+
+    Judged is what is installed before the update; a component that the same image brings does not count.
+    """
+
+    name = "requires"
+
+    def check(self, plan: Plan, unit: Unit) -> None:
+        """Compare.
+
+        Raises:
+            VersionRefused: a component is missing, or no installed version of it fits; all such are listed.
+        """
+        missing = []
+        for name, constraint in plan.description.requires.items():
+            clauses = read_constraint(constraint)
+            versions = unit.installed.get(name, ())
+            if not any(satisfies(version, clauses) for version in versions):
+                found = f"{' and '.join(versions)} is installed" if versions else "none is installed"
+                missing.append(f"{name} {constraint} ({found})")
+        if missing:
+            raise VersionRefused(
+                f"the image requires {'; '.join(missing)}"[:2000],
+                hint="install that first; /etc/sw-versions, or `versions` in the settings, tells what is installed",
             )
