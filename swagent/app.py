@@ -18,7 +18,7 @@ from swagent.installer.rig import Policy, Rig
 from swagent.installer.session import Session
 from swagent.model import Hardware, Unit
 from swagent.settings import InstallSettings, from_config, from_environ
-from swagent.stream.source import FileSource, open_source
+from swagent.stream.source import Source, open_source
 
 if TYPE_CHECKING:
     from swagent.bootloader import Bootloader
@@ -157,14 +157,13 @@ def read_unit(settings: InstallSettings, hardware: Hardware | None) -> tuple[Uni
 def make_session(
     settings: InstallSettings,
     wishes: Wishes,
-    fd: int,
-    name: str,
+    source: Source,
     *,
     bus: EventBus,
     environ: Mapping[str, str],
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[Session, Rig]:
-    """A session for the archive that ``fd`` is open on.
+    """A session for an archive.
 
     Raises:
         SettingsError: a key or file named by the settings cannot be used, or there is no key.
@@ -214,7 +213,7 @@ def make_session(
         ),
         journal=journal,
     )
-    return Session(rig, policy, open_source(fd, name), cancelled=cancelled), rig
+    return Session(rig, policy, source, cancelled=cancelled), rig
 
 
 def make_bootloader(settings: InstallSettings) -> "Bootloader | None":
@@ -274,8 +273,8 @@ def read_floor(journal: Journal | None, loader: "Bootloader | None") -> str:
     return raised(known, (loader.get(FLOOR_VARIABLE) or "") if loader else "")
 
 
-def read_contents(settings: InstallSettings, fd: int, name: str) -> "Contents":
-    """What is in a file, with the keys that the settings name.
+def read_contents(settings: InstallSettings, source: Source) -> "Contents":
+    """What is in an archive, with the keys that the settings name.
 
     Raises:
         SwagentError: it cannot be read, or the signature is none that is trusted.
@@ -283,7 +282,7 @@ def read_contents(settings: InstallSettings, fd: int, name: str) -> "Contents":
     from swagent.installer.contents import read_contents as read
 
     return read(
-        FileSource(fd, name),
+        source,
         trust_of(settings),
         aes_key_of(settings),
         size_max_bytes=settings.description_size_max_bytes,
@@ -305,17 +304,68 @@ def open_image(path: str) -> tuple[int, str]:
         raise DeviceError(f"cannot open {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
 
 
-def save(path: str, output: str) -> None:
+def is_url(word: str) -> bool:
+    """Whether an image is named by an address on a server."""
+    return word[:8].lower().startswith(("http://", "https://"))
+
+
+def open_update(word: str, settings: InstallSettings, *, look_only: bool = False) -> Source:
+    """An update to be read: a path, ``-`` for standard input, or an address on a server.
+
+    Args:
+        word: as it was typed.
+        settings: how to fetch.
+        look_only: only a little of it will be read, here and there; of a server, only that is fetched if it lets us.
+
+    Raises:
+        DeviceError: the file cannot be opened.
+        TransportError, DeadlineError: the server does not give it (an install hears of that with its first read).
+        UsageError: the URL makes no sense.
+        SettingsError: a certificate cannot be used.
+        RegistrationError: the library for it is not installed.
+    """
+    if not is_url(word):
+        return open_source(*open_image(word))
+    from swagent.net import HttpOptions, open_ranges, open_stream
+
+    given = settings.download
+    defaults = HttpOptions()
+    options = HttpOptions(
+        ca_file=given.get("cafile", ""),
+        certificate_file=given.get("sslcert", ""),
+        key_file=given.get("sslkey", ""),
+        key_password=given.get("sslkeypassword", ""),
+        ciphers=given.get("ciphers", ""),
+        verify=not given.get("nocheckcert", False),
+        proxy=given.get("proxy", ""),
+        authentication=given.get("authentication", ""),
+        retries=given.get("retries", defaults.retries),
+        retry_wait_s=given.get("retrywait", defaults.retry_wait_s),
+        timeout_s=given.get("timeout", defaults.timeout_s),
+        speed_max=given.get("max-download-speed", 0),
+    )
+    return (open_ranges if look_only else open_stream)(word, options, SystemClock())
+
+
+def warnings_of(word: str, settings: InstallSettings) -> list[str]:
+    """What is unwise about the way to an update."""
+    if is_url(word) and settings.download.get("nocheckcert"):
+        return ["nocheckcert is set: anybody can play the server"]
+    return []
+
+
+def save(source: Source, output: str) -> None:
     """Save a stream to a file, durably.
 
     Raises:
         DeviceError: it cannot be read or written.
+        TransportError, DeadlineError: the server does not give it.
     """
-    source, _ = open_image(path)
+    block = memoryview(bytearray(1024 * 1024))
     try:
         with open(output, "wb") as file:
-            while block := os.read(source, 1024 * 1024):
-                file.write(block)
+            while n := source.readinto(block):
+                file.write(block[:n])
             file.flush()
             os.fsync(file.fileno())
     except OSError as exc:

@@ -7,6 +7,7 @@ and that are not used here are told, never obeyed in part; any other unknown key
 Source of the keys: runtime interfaces §1.3.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -141,6 +142,12 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
 }
 """Every group and key of SWUpdate's settings file, with its type; and the group ``swagent``, which is ours alone."""
 
+_DOWNLOAD_UNUSED = frozenset(("url", "retry", "interface", "api_key_header", "api_key", *_PROCESS_KEYS))
+_DOWNLOAD_NUMBERS = {"retries": (0, 1000), "retrywait": (0, 86_400), "timeout": (1, 86_400)}
+_SECRETS = frozenset(("download.authentication", "download.sslkeypassword", "download.proxy"))
+_SPEED = re.compile(r"([0-9]{1,12})([kKMG]?)\Z")
+_SPEED_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3}
+
 _LISTS = frozenset(("update-types", "processes", "identify", "custom-http-headers", "versions"))
 _ALIASES = {"ca-path": "public-key-file", "decryption-key-file": "aes-key-file"}
 _UNUSED_GLOBALS = frozenset(
@@ -196,6 +203,7 @@ class InstallSettings(NamedTuple):
         description_size_max_bytes: sw-description and its signature must be smaller.
         update_types: by name; ``default`` is always among them.
         versions: installed components, None when the file /etc/sw-versions holds them.
+        download: how to fetch from servers: SWUpdate's keys of the group ``download``, numbers as numbers.
         origins: key to the place that set it, as ``swupdate.cfg:globals.select``; defaults have no entry.
         battery_min_percent: an update does not begin on a discharging battery with less; 0 for any.
         consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
@@ -227,6 +235,7 @@ class InstallSettings(NamedTuple):
     update_types: Mapping[str, UpdateType] = MappingProxyType({DEFAULT_TYPE: UpdateType(DEFAULT_TYPE)})
     versions: tuple[tuple[str, str], ...] | None = None
     origins: Mapping[str, str] = MappingProxyType({})
+    download: Mapping[str, Any] = MappingProxyType({})
     battery_min_percent: int = 0
     consent_command: str = ""
     verify_write: bool = False
@@ -239,12 +248,16 @@ class InstallSettings(NamedTuple):
     ebg_config_paths: str = ""
 
 
-KEYS: Mapping[str, str] = {
-    key: kind
-    for key, kind in KNOWN_KEYS["globals"].items()
-    if key not in _UNUSED_GLOBALS and key not in _ALIASES
-} | {key: kind for key, kind in KNOWN_KEYS["swagent"].items() if kind != "*"}
-"""Keys that a layer may set, by SWUpdate's name or ours, with their type."""
+KEYS: Mapping[str, str] = (
+    {
+        key: kind
+        for key, kind in KNOWN_KEYS["globals"].items()
+        if key not in _UNUSED_GLOBALS and key not in _ALIASES
+    }
+    | {key: kind for key, kind in KNOWN_KEYS["swagent"].items() if kind != "*"}
+    | {f"download.{key}": kind for key, kind in KNOWN_KEYS["download"].items() if key not in _DOWNLOAD_UNUSED}
+)
+"""Keys that a layer may set, by SWUpdate's name or ours, with their type; those of ``download`` begin with its name."""
 
 
 def layer(
@@ -271,6 +284,12 @@ def layer(
             raise SettingsError(f"{where}: unknown setting {given!r}", hint=_nearest(given, KEYS))
         if key == "public-key-file" and isinstance(value, list | tuple):
             changes["public_key_files"] = tuple(_typed(where, key, kind, value))
+        elif key.startswith("download."):
+            name = key.removeprefix("download.")
+            changes["download"] = {
+                **changes.get("download", base.download),
+                name: _download_value(where, name, kind, value),
+            }
         elif key in _TYPE_KEYS:
             rules[key.replace("-", "_")] = _rule(where, key, _typed(where, key, kind, value))
         else:
@@ -331,6 +350,16 @@ def from_config(
             settings = layer(settings, given, origins={key: f"{where}:swagent.{key}" for key in given})
             if "slots" in entries[0][1]:
                 settings = _with_slots(settings, f"{where}:swagent.slots", entries[0][1]["slots"])
+        elif group == "download":
+            given = {
+                f"download.{key}": value
+                for key, value in entries[0][1].items()
+                if key not in _DOWNLOAD_UNUSED
+            }
+            ignored += [
+                f"{where}: download.{key} is not used" for key in entries[0][1] if key in _DOWNLOAD_UNUSED
+            ]
+            settings = layer(settings, given, origins={key: f"{where}:{key}" for key in given})
         elif group not in _USED_LISTS:
             ignored.append(f"{where}: {group} is not used")
     if "update-types" in tree:
@@ -385,6 +414,10 @@ def table(settings: InstallSettings) -> list[tuple[str, str, str]]:
         value: object
         if key in _TYPE_KEYS:
             value = getattr(default, key.replace("-", "_"))
+        elif key.startswith("download."):
+            value = settings.download.get(key.removeprefix("download."))
+            if value and key in _SECRETS:
+                value = "(set)"
         else:
             value = getattr(settings, _FIELDS.get(key, key.replace("-", "_")))
         rows.append((key, _shown_rule(key, value), settings.origins.get(key, "default")))
@@ -456,6 +489,26 @@ def _assignments(where: str, key: str, text: str) -> tuple[str, ...]:
                 hint=f'write {key} = "name=value name=value";',
             )
     return words
+
+
+def _download_value(where: str, key: str, kind: str, value: object) -> object:
+    """A value of the group ``download``; numbers may also come as words of the command line."""
+    if key == "max-download-speed":
+        speed = _SPEED.match(str(_typed(where, key, kind, value)))
+        if speed is None:
+            raise SettingsError(
+                f"{where}: {key} must be bytes per second", hint="write 500k, 2M or 1G, 0 for no limit"
+            )
+        return int(speed[1]) * _SPEED_UNITS[speed[2]]
+    bounds = _DOWNLOAD_NUMBERS.get(key)
+    if bounds is None:
+        return _typed(where, key, kind, value)
+    if isinstance(value, str):
+        value = _from_text(where, "i", value)
+    number = int(_typed(where, key, "i", value))
+    if not bounds[0] <= number <= bounds[1]:
+        raise SettingsError(f"{where}: {key} goes from {bounds[0]} to {bounds[1]}, not {number}")
+    return number
 
 
 def _rule(where: str, key: str, value: Any) -> Any:
@@ -575,7 +628,7 @@ def _refuse_two_names(where: str, given: Collection[str]) -> None:
 
 
 def _variable(key: str) -> str:
-    return "SWAGENT_" + key.upper().replace("-", "_")
+    return "SWAGENT_" + key.upper().replace("-", "_").replace(".", "_")
 
 
 def _from_text(where: str, kind: str, text: str) -> object:

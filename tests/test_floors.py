@@ -43,6 +43,7 @@ OWNERS: dict[str, set[str]] = {
     "isal": {"stream", "swu"},  # reading is stream's, writing swu's
     "backports": {"stream", "swu"},
     "compression": {"stream", "swu"},
+    "urllib3": {"net"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

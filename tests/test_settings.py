@@ -75,7 +75,58 @@ def test_every_key_in_use_arrives() -> None:
         origins=found.origins,
     )
     set_here = {key for key in KEYS if key in found.origins}
-    assert set(KEYS) - set_here - set(KNOWN_KEYS["swagent"]) == {"verbose"}
+    ours = {key for key in KEYS if key in KNOWN_KEYS["swagent"] or key.startswith("download.")}  # see below
+    assert set(KEYS) - set_here - ours == {"verbose"}
+
+
+DOWNLOAD = """
+globals : { };
+download : {
+    url = "https://host/update.swu"; authentication = "device:secret"; retries = 7; retrywait = "9"; timeout = 60;
+    max-download-speed = "2M"; nocheckcert = true; cafile = "/ca"; sslcert = "/cert"; sslkey = "/key";
+    sslkeypassword = "open"; ciphers = "HIGH"; proxy = "http://me:too@proxy:3128"; interface = "eth0";
+};
+"""
+
+
+def test_how_to_fetch_arrives() -> None:
+    found, ignored = read(DOWNLOAD)
+    assert ignored == [f"{WHERE}: download.url is not used", f"{WHERE}: download.interface is not used"]
+    assert found.download == {
+        "authentication": "device:secret",
+        "retries": 7,
+        "retrywait": 9,
+        "timeout": 60,
+        "max-download-speed": 2 * 1024 * 1024,
+        "nocheckcert": True,
+        "cafile": "/ca",
+        "sslcert": "/cert",
+        "sslkey": "/key",
+        "sslkeypassword": "open",
+        "ciphers": "HIGH",
+        "proxy": "http://me:too@proxy:3128",
+    }
+    assert {f"download.{key}" for key in found.download} == {
+        key for key in KEYS if key.startswith("download.")
+    }
+    shown = "\n".join(" ".join(row) for row in table(found))
+    assert f"download.retries 7 {WHERE}:download.retries" in shown
+    assert not any(secret in shown for secret in ("secret", "open", "too"))
+    over = from_environ(
+        {"SWAGENT_DOWNLOAD_RETRIES": "1", "SWAGENT_DOWNLOAD_MAX_DOWNLOAD_SPEED": "0"}, base=found
+    )
+    assert (over.download["retries"], over.download["max-download-speed"]) == (1, 0)
+    assert over.download["cafile"] == "/ca"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["retries = -1;", "retries = 1001;", 'retries = "3";', "timeout = 0;", 'retrywait = "soon";',
+     'max-download-speed = "fast";', 'max-download-speed = "-1";', "cafile = 1;", "nocheckcert = 1;"],
+)  # fmt: skip
+def test_how_to_fetch_is_judged(line: str) -> None:
+    with pytest.raises(SettingsError):
+        read(f"globals : {{ }}; download : {{ {line} }};")
 
 
 OURS = """

@@ -3,12 +3,12 @@
 import os
 import sys
 
-from swagent.app import Wishes, make_session, open_image, read_hardware
+from swagent.app import Wishes, make_session, open_update, read_hardware, warnings_of
 from swagent.errors import Refused
 from swagent.events import EventBus
 from swagent.model import Fate, Planned
 
-from .install import SELECTION_OPTIONS, TRUST_OPTIONS, settings_of
+from .install import SELECTION_OPTIONS, SERVER_OPTIONS, TRUST_OPTIONS, settings_of
 from .options import Args, Command, Option
 from .table import print_table
 from .units import clean, size
@@ -21,6 +21,7 @@ COMMAND = Command(
         Option("as", "", "BOARD:REV", "judge as on this hardware", "what to install"),
         *SELECTION_OPTIONS,
         *TRUST_OPTIONS,
+        *SERVER_OPTIONS,
         Option("json", help="as one JSON object, for programs", group="output"),
     ),
     arguments=("FILE",),
@@ -43,10 +44,12 @@ def run(args: Args) -> int:
     """Print head, one row an artifact, and what each gate says; exit code 0 when all say yes."""
     settings, _ = settings_of(args)
     hardware = read_hardware(args.get("as") or args.get("hwrevision"))
-    fd, name = open_image(args.arguments[0])
+    image = args.arguments[0]
+    source = open_update(image, settings, look_only=True)
     wishes = Wishes(allow_unsigned=args.on("allow-unsigned"), hardware=hardware, dry_run=True)
-    session, rig = make_session(settings, wishes, fd, name, bus=EventBus(), environ=os.environ)
+    session, rig = make_session(settings, wishes, source, bus=EventBus(), environ=os.environ)
     found = session.inspect()
+    warnings = [*warnings_of(image, settings), *found.warnings]
     verdicts: list[tuple[str, str]] = []
     refusal: Refused | None = None
     for gate in rig.gates:
@@ -68,13 +71,13 @@ def run(args: Args) -> int:
             "signer": found.signer.label if found.signer else None,
             "artifacts": [dict(zip(head, row, strict=True)) for row in rows],
             "gates": dict(verdicts),
-            "warnings": list(found.warnings),
+            "warnings": warnings,
             "exit_code": refusal.exit_code if refusal else 0,
         }
         sys.stdout.write(json.dumps(facts) + "\n")
         return refusal.exit_code if refusal else 0
     about = f'  "{clean(description.description)}"' if description.description else ""
-    sys.stdout.write(f"{clean(name)}   {clean(description.version)}{about}   {signed}\n")
+    sys.stdout.write(f"{clean(source.name)}   {clean(description.version)}{about}   {signed}\n")
     as_what = [f"as {hardware}" if hardware else "hardware unknown"]
     if settings.select:
         as_what.append(f"selection {settings.select}")
@@ -82,7 +85,7 @@ def run(args: Args) -> int:
     print_table(sys.stdout, ("artifact", "handler", "what", "size", "target", "why"), rows)
     sys.stdout.write("\n")
     print_table(sys.stdout, ("gate", "verdict"), verdicts)
-    for warning in found.warnings:
+    for warning in warnings:
         sys.stdout.write(f"warning: {clean(warning)}\n")
     if refusal is not None:
         raise refusal

@@ -1,12 +1,11 @@
 """``swagent info``: what is in an image, believed or not."""
 
-import os
 import sys
 
-from swagent.app import open_image, read_contents
+from swagent.app import open_update, read_contents, warnings_of
 from swagent.errors import UsageError
 
-from .install import SELECTION_OPTIONS, TRUST_OPTIONS, settings_of
+from .install import SELECTION_OPTIONS, SERVER_OPTIONS, TRUST_OPTIONS, settings_of
 from .options import Args, Command, Option
 from .table import print_table
 from .units import clean, size
@@ -15,7 +14,12 @@ COMMAND = Command(
     "info",
     "Say what is in an update: version, boards, selections, members. With a key, also who signed it.",
     "info:run",
-    options=(*TRUST_OPTIONS, *SELECTION_OPTIONS[:1], Option("json", help="as one JSON object, for programs")),
+    options=(
+        *TRUST_OPTIONS,
+        *SELECTION_OPTIONS[:1],
+        *SERVER_OPTIONS,
+        Option("json", help="as one JSON object, for programs"),
+    ),
     arguments=("FILE",),
     examples=("swagent info update.swu", "swagent info update.swu -k release.pem"),
 )
@@ -27,9 +31,8 @@ def run(args: Args) -> int:
     if path == "-":
         raise UsageError("info needs a file, not a stream")
     settings, _ = settings_of(args)
-    fd, name = open_image(path)
-    contents = read_contents(settings, fd, name)
-    os.close(fd)
+    source = open_update(path, settings, look_only=True)
+    contents = read_contents(settings, source)
     outline = contents.outline
     signed = f"signed by {contents.signer.label} ({contents.signer.scheme})" if contents.signer else (
         "signed, not verified: give a key with -k" if contents.has_signature else "not signed"
@@ -53,11 +56,13 @@ def run(args: Args) -> int:
         )
         return 0
     about = f'  "{clean(outline.description)}"' if outline.description else ""
-    sys.stdout.write(f"{clean(path)}   {clean(outline.version) or 'no version'}{about}   {signed}\n")
+    sys.stdout.write(f"{clean(source.name)}   {clean(outline.version) or 'no version'}{about}   {signed}\n")
     if outline.boards:
         sys.stdout.write(f"boards       {clean(', '.join(outline.boards))}\n")
     if outline.selections:
         sys.stdout.write(f"selections   {clean('  '.join(outline.selections))}\n")
     sys.stdout.write("\n")
     print_table(sys.stdout, ("member", "size"), [(m.name, size(m.size_bytes)) for m in contents.members])
+    for warning in warnings_of(path, settings):
+        sys.stdout.write(f"warning: {warning}\n")
     return 0

@@ -4,7 +4,17 @@ import os
 import sys
 from types import FrameType
 
-from swagent.app import Wishes, lock, make_session, open_image, read_hardware, read_settings, save
+from swagent.app import (
+    Wishes,
+    is_url,
+    lock,
+    make_session,
+    open_update,
+    read_hardware,
+    read_settings,
+    save,
+    warnings_of,
+)
 from swagent.clock import SystemClock
 from swagent.errors import SettingsError, SwagentError, UsageError
 from swagent.events import EventBus
@@ -37,12 +47,29 @@ SELECTION_OPTIONS = (
 STATE_OPTION = Option(
     "state-directory", "", "DIR", "where the journal is, default /var/lib/swagent; none for none", HOW
 )
+SERVER = "how to fetch from a server"
+SERVER_OPTIONS = (
+    Option("cafile", "", "FILE", "authorities to believe, instead of the system's", SERVER),
+    Option("sslcert", "", "FILE", "certificate to show to the server", SERVER),
+    Option("sslkey", "", "FILE", "its private key, when it is not in the same file", SERVER),
+    Option("proxy", "", "URL", "fetch through this proxy", SERVER),
+    Option("retries", "", "N", "how often to try again in a row, default 3", SERVER),
+    Option(
+        "retry-wait",
+        "",
+        "SECONDS",
+        "before the first further attempt, default 5; later ones wait longer",
+        SERVER,
+    ),
+    Option("timeout", "", "SECONDS", "how long a server may bring nothing, default 300", SERVER),
+    Option("max-download-speed", "", "SPEED", "bytes per second, such as 500k or 2M", SERVER),
+)
 COMMAND = Command(
     "install",
-    "Install an update. `swagent -i FILE` is the same; `-` reads standard input.",
+    "Install an update. `swagent -i FILE` is the same; `-` reads standard input, https://... a server.",
     "install:run",
     options=(
-        Option("image", "i", "FILE", "the update; - for standard input", WHAT),
+        Option("image", "i", "FILE", "the update: a file, - for standard input, or a URL (http, https)", WHAT),
         Option("check", "c", help="read and verify everything, write nothing; needs -i", group=WHAT),
         Option("dry-run", "n", help="like --check, for any source", group=WHAT),
         *SELECTION_OPTIONS,
@@ -71,7 +98,8 @@ COMMAND = Command(
         Option("verify-cpio-sum", help="check cpio sums also where a sha256 is checked", group=HOW),
         Option("allow-nothing", help="succeed when everything is installed already", group=HOW),
         Option("blacklist", "b", "MTDS", "MTDs never to be scanned; this version scans none", HOW),
-        Option("output", "o", "FILE", "save what comes from standard input there, and install from it", HOW),
+        Option("output", "o", "FILE", "save what comes from standard input or a server, install from it", HOW),
+        *SERVER_OPTIONS,
         Option("json", help="one event a line, for programs", group=OUT),
         Option("quiet", help="only the verdict", group=OUT),
         Option("verbose", "v", help="all log lines", group=OUT),
@@ -82,6 +110,7 @@ COMMAND = Command(
     examples=(
         "swagent -i update.swu -k release.pem -e stable,copy2   # into the second copy",
         "curl -s https://host/update.swu | swagent install - -k release.pem",
+        "swagent -i https://host/update.swu -k release.pem --cafile ca.pem",
         "swagent -c -i update.swu -k release.pem -H gateway:1.3  # verify, write nothing",
     ),
 )  # fmt: skip
@@ -104,6 +133,8 @@ _AS_SETTINGS = {
     "gen-swversions": "gen-swversions",
     "state-directory": "state-directory",
 }
+_AS_SETTINGS |= {option.long: f"download.{option.long}" for option in SERVER_OPTIONS}
+_AS_SETTINGS["retry-wait"] = "download.retrywait"
 
 SETTING_OPTIONS = (*_AS_SETTINGS, "file", "key", "loglevel", "verbose", "syslog", "version-floor")
 """Options that change a setting."""
@@ -193,10 +224,12 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateS
         lock(os.environ)
     output = args.get("output")
     if output is not None:
-        save(image, output)
-    fd, name = open_image(output or image)
+        save(open_update(image, settings), output)
+    source = open_update(output or image, settings)
     stop = _Stop()
-    session, _ = make_session(settings, wishes, fd, name, bus=bus, environ=os.environ, cancelled=stop.asked)
+    session, _ = make_session(settings, wishes, source, bus=bus, environ=os.environ, cancelled=stop.asked)
+    for text in warnings_of(image, settings):
+        session.log("warn", text)
     for text in ignored:
         session.log("info", text)
     return session
@@ -220,7 +253,7 @@ def _image(args: Args) -> str:
         image = args.arguments[0]
     if args.on("check") and args.get("image") is None:
         raise UsageError("--check needs -i")
-    if args.get("output") is not None and image != "-":
+    if args.get("output") is not None and image != "-" and not is_url(image or ""):
         raise UsageError("--output saves a stream; a file is saved already", hint="use it with `install -`")
     if image is None:
         raise UsageError("which image? name it with -i", hint="see `swagent install --help`")

@@ -1,11 +1,12 @@
 """What is in an image, believed or not: for ``swagent info``."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from swagent.crypto.cipher import AesKey
 from swagent.crypto.signature import Signer, Trust
 from swagent.parser import Outline, outline
-from swagent.stream import Archive, FileSource, Member
+from swagent.stream import Archive, Member, Source
 
 from .intake import SIGNATURE, take_in
 
@@ -25,15 +26,31 @@ class Contents(NamedTuple):
 
 
 def read_contents(
-    source: FileSource, trust: Trust | None, aes_key: AesKey | None, *, size_max_bytes: int, now_s: float
+    source: Source, trust: Trust | None, aes_key: AesKey | None, *, size_max_bytes: int, now_s: float
 ) -> Contents:
-    """Read a file's headers and its description; verifies the signature when there is somebody to trust.
+    """Read headers and description (of a stream, to its end); verifies the signature if there is somebody to trust.
 
     Raises:
         SwagentError: it cannot be read, or the signature is none that is trusted.
     """
-    archive = Archive(source)
-    members = archive.index()
+    archive = _Noting(source)
+    members = archive.index() if source.seekable else archive.noted
     intake = take_in(archive, trust, aes_key, size_max_bytes=size_max_bytes, now_s=now_s)
+    outlined = outline(intake.text)
+    for _ in intake.rest if not source.seekable else ():
+        pass
     signed = any(member.name == SIGNATURE for member in members)
-    return Contents(outline(intake.text), intake.signer, signed, tuple(members))
+    return Contents(outlined, intake.signer, signed, tuple(members))
+
+
+class _Noting(Archive):
+    """Remembers what it gave out: a stream can be walked only once."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self.noted: list[Member] = []
+
+    def members(self) -> Iterator[Member]:
+        for member in super().members():
+            self.noted.append(member)
+            yield member

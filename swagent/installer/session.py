@@ -33,7 +33,6 @@ from swagent.model import (
 )
 from swagent.stream import Archive, ArtifactData, Member, Source
 from swagent.stream.pipeline import drain
-from swagent.stream.source import StreamSource
 from swagent.versions import compare
 
 from .codecs import codec_for
@@ -88,8 +87,10 @@ class Session:
             dry_run=policy.dry_run,
         )
         self._members = Members(self._archive, policy, self._ctx, self._workspace)
-        if isinstance(source, StreamSource):
+        if hasattr(source, "waiting"):  # it can be stopped while it waits
             source.waiting = self._ctx.checkpoint
+        if hasattr(source, "tell"):  # it has something to say
+            source.tell = self._ctx.log
 
     # -- the whole
 

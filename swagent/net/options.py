@@ -11,6 +11,7 @@ class HttpOptions(NamedTuple):
         certificate_file: certificate (chain) to show to the server, "" for none.
         key_file: its private key, "" when it is in the same file.
         key_password: opens the key.
+        ciphers: of TLS 1.2 and below, as OpenSSL names them, "" for Python's choice.
         verify: whether the server must prove who it is.
         proxy: ``http://`` or ``https://`` URL of a proxy, "" for none; may carry ``user:password@``.
         authentication: ``user:password`` for the server, "" for none.
@@ -24,6 +25,7 @@ class HttpOptions(NamedTuple):
     certificate_file: str = ""
     key_file: str = ""
     key_password: str = ""
+    ciphers: str = ""
     verify: bool = True
     proxy: str = ""
     authentication: str = ""

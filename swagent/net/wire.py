@@ -297,6 +297,11 @@ class Client:
                 context = ssl.create_default_context(cafile=options.ca_file or None)
             except (OSError, ValueError) as exc:
                 raise SettingsError(f"{options.ca_file}: no certificates that can be read: {exc}") from exc
+            if options.ciphers:
+                try:
+                    context.set_ciphers(options.ciphers)
+                except ssl.SSLError as exc:
+                    raise SettingsError(f"ciphers: OpenSSL knows none of {options.ciphers!r}") from exc
             if not options.verify:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
@@ -381,7 +386,7 @@ def _translated(exc: Exception, shown: str) -> Exception:
     """Our error for a foreign one."""
     import ssl
 
-    from urllib3.exceptions import HTTPError, LocationValueError, ProxyError
+    from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, ProxyError
     from urllib3.exceptions import TimeoutError as LibraryTimeout
 
     seen: BaseException | None = exc
@@ -396,7 +401,8 @@ def _translated(exc: Exception, shown: str) -> Exception:
             hint="name its authority with --cafile; is the clock right?",
         )
     text = str(reason) or type(reason).__name__
-    if isinstance(exc, LibraryTimeout) or isinstance(reason, LibraryTimeout | TimeoutError):
+    late = isinstance(exc, LibraryTimeout) or isinstance(reason, LibraryTimeout | TimeoutError)
+    if late and not isinstance(exc, NewConnectionError):  # which calls itself a timeout, whatever happened
         return Broken(DeadlineError(f"{shown}: {text}"))
     if isinstance(reason, ssl.SSLError) and "ALERT" in str(reason.reason or text).upper():
         return TransportError(

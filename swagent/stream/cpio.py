@@ -91,12 +91,12 @@ class Archive:
     def _walk(self) -> Iterator[Member]:
         source = self.source
         start = source.position
-        size = source.size_bytes
         while True:
             member = self._read_header(start)
             if member is None:
                 break
             end = member.offset + member.size_bytes
+            size = source.size_bytes  # a server tells it with its first byte
             if size is not None and end > size:
                 raise ArchiveError(
                     f"{source.name} is {size} bytes long, but its member {member.name} would end at byte {end}",

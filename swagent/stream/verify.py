@@ -46,6 +46,8 @@ class Span:
         if self._file is not None:
             n = self._file.read_at(self._offset, buffer)
         else:
+            if self._source.seekable:
+                self._source.seek(self._offset)
             n = self._source.readinto(buffer)
         if n < wanted:
             raise ArchiveError(
