@@ -9,6 +9,7 @@ __all__ = ["BUILT_INS", "SHELF", "Bootloader", "Factory", "registry"]
 SHELF = "swagent.bootloaders"
 
 BUILT_INS: tuple[tuple[str, str], ...] = (
+    ("ebg", "ebg:EfiBootGuard"),
     ("grub", "grub:Grub"),
     ("none", "none:NoBootloader"),
     ("uboot", "uboot:UBoot"),

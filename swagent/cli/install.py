@@ -86,7 +86,7 @@ COMMAND = Command(
         Option("version-floor", help="refuse what is lower than the highest version ever confirmed here", group=HOW),
         Option("below-floor", "", "REASON", "install it all the same; the reason stays in the journal", HOW),
         STATE_OPTION,
-        Option("bootloader", "B", "NAME", "uboot, grub, none, or one of a plug-in", HOW),
+        Option("bootloader", "B", "NAME", "uboot, grub, ebg, none, or one of a plug-in", HOW),
         Option("fwenv-config", "", "FILE", "where U-Boot's environment is, default /etc/fw_env.config", HOW),
         Option("grubenv", "", "FILE", "GRUB's environment block, default /boot/efi/EFI/BOOT/grub/grubenv", HOW),
         Option("no-transaction-marker", "M", help="never write recovery_status", group=HOW),

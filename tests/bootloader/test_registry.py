@@ -4,7 +4,7 @@ from swagent.bootloader import Bootloader, registry
 from swagent.bootloader.none import NoBootloader
 
 
-@pytest.mark.parametrize("name", ["grub", "none", "uboot"])
+@pytest.mark.parametrize("name", ["ebg", "grub", "none", "uboot"])
 def test_built_ins_open_nothing_yet(name: str) -> None:
     factory = registry().get(name)
     assert factory is not None
