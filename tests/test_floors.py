@@ -33,6 +33,7 @@ SIBLINGS = {
 OWNERS: dict[str, set[str]] = {
     "libconf": {"parser"},
     "cryptography": {"crypto"},
+    "pkcs11": {"crypto"},
     "lupa": {"scripting"},
     "serial": {"hw"},
     "gpiod": {"hw"},

@@ -15,9 +15,9 @@ SIGNING_OPTIONS = (
     Option(
         "key",
         short="k",
-        metavar="FILE",
+        metavar="KEY",
         group="signature",
-        help="private key, PEM (so that -k is always the signature's key, as in verify and install)",
+        help="private key: PEM file or pkcs11: URI (-k is always the signature's key, as in verify and install)",
     ),
     Option(
         "scheme",
@@ -32,14 +32,26 @@ SIGNING_OPTIONS = (
         group="signature",
         help="the signer's certificate for cms, PEM; those behind it in the file are carried along",
     ),
-    Option("password-file", metavar="FILE", group="signature", help="first line opens the private key"),
+    Option(
+        "extra-certificate",
+        metavar="FILE",
+        repeat=True,
+        group="signature",
+        help="more certificates to carry along for cms, PEM; may be repeated",
+    ),
+    Option(
+        "password-file",
+        metavar="FILE",
+        group="signature",
+        help="first line opens the private key, or is the token's PIN",
+    ),
 )
 AES_OPTION = Option(
     "key-aes",
     short="K",
     metavar="FILE",
     group="encryption",
-    help="AES key file: hexadecimal key and initialisation vector",
+    help="AES key file: hexadecimal key (or the pkcs11: URI of one to decrypt with) and initialisation vector",
     aliases=("decryption-key",),
 )
 
@@ -136,26 +148,26 @@ def signing_of(args: Args) -> "SigningSpec | None":
 
     key_file = args.get("key")
     if key_file is None:
-        for name in ("scheme", "certificate", "password-file"):
-            if args.get(name) is not None:
+        for name in ("scheme", "certificate", "extra-certificate", "password-file"):
+            if args.all(name):
                 raise UsageError(f"--{name} needs --key")
         return None
     return SigningSpec(
         key_file=key_file,
         scheme=args.get("scheme") or "auto",
         certificate_file=args.get("certificate") or "",
+        extra_certificate_files=tuple(args.all("extra-certificate")),
         password=_password(args.get("password-file")),
+        signing_time_s=_source_date_epoch() if os.environ.get("SOURCE_DATE_EPOCH", "").strip() else None,
     )
 
 
 def _password(path: str | None) -> bytes | None:
     if path is None:
         return None
-    try:
-        with open(path, "rb") as file:
-            return file.readline(4096).rstrip(b"\r\n")
-    except OSError as exc:
-        raise SettingsError(f"cannot read password file {path}: {exc.strerror}") from exc
+    from swagent.crypto.keys import read_secret_file
+
+    return read_secret_file(path, "password file").split(b"\n")[0].rstrip(b"\r")
 
 
 def _variables(definitions: list[str]) -> dict[str, str]:
@@ -191,7 +203,7 @@ def _report(made: "Made", signing: "SigningSpec | None") -> None:
         print(line.rstrip())
     for warning in made.warnings:
         print(f"note: {clean(warning)}")
-    signed = f"signed with {clean(signing.key_file)}" if signing is not None else "not signed"
+    signed = f"signed with {clean(signing.key_shown)}" if signing is not None else "not signed"
     if made.encrypted_description:
         signed += ", description encrypted"
     count = "1 member" if len(made.members) == 1 else f"{len(made.members)} members"

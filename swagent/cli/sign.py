@@ -21,6 +21,7 @@ COMMAND = Command(
         "swagent sign update.swu -k release.key                                # in place",
         "swagent sign dev.swu -o release.swu -k release.key --scheme rsa-pss",
         "swagent sign update.swu -k release.key --certificate release.pem -K aes.key",
+        "swagent sign update.swu -k 'pkcs11:token=build;object=release?pin-source=/run/pin'",
     ),
 )
 
@@ -43,5 +44,5 @@ def run(args: Args) -> int:
     path = args.arguments[0]
     signed = sign(path, args.get("output") or path, signing, aes_key=aes_key)
     verb = "Re-signed" if signed.replaced else "Signed"
-    print(f"{verb} {clean(signed.path)} with {clean(signing.key_file)}: {size(signed.size_bytes)}.")
+    print(f"{verb} {clean(signed.path)} with {clean(signing.key_shown)}: {size(signed.size_bytes)}.")
     return 0

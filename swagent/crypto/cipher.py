@@ -3,11 +3,24 @@
 CBC vouches for nothing: the SHA-256 of the encrypted bytes does. Padding errors are told only at the very end.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.errors import DecryptError, DescriptionError, SettingsError
 
 from . import keys
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from .uri import BlockKey
+
+    class _Context(Protocol):
+        """What decrypts whole blocks, as ``cryptography``'s contexts do."""
+
+        def update_into(self, data: memoryview, buf: memoryview) -> int: ...
+
+        def finalize(self) -> bytes: ...
+
 
 BLOCK_BYTES = 16
 OVERHEAD_BYTES = 32  # how much larger than the input an output buffer must be
@@ -17,9 +30,9 @@ _CIPHERS = {"aes-cbc": None, "aes-cbc-128": 16, "aes-cbc-192": 24, "aes-cbc-256"
 
 
 class AesKey(NamedTuple):
-    """Key of 16, 24 or 32 bytes and initialization vector of 16; neither is shown."""
+    """Key of 16, 24 or 32 bytes, or one that stays in a token, and vector of 16 bytes; neither is shown."""
 
-    key: bytes
+    key: "bytes | BlockKey"
     iv: bytes
 
     def __repr__(self) -> str:
@@ -42,7 +55,7 @@ def cipher_key_size(name: str) -> int | None:
     raise DescriptionError(f"unknown cipher {name!r}", hint=f"known are {', '.join(_CIPHERS)}")
 
 
-def check_key(name: str, key: bytes, iv: bytes) -> None:
+def check_key(name: str, key: "bytes | BlockKey", iv: bytes) -> None:
     """Refuse a key or vector that does not go with the cipher.
 
     Raises:
@@ -50,13 +63,14 @@ def check_key(name: str, key: bytes, iv: bytes) -> None:
         DecryptError: a wrong length.
     """
     size_bytes = cipher_key_size(name)
-    if size_bytes is not None and len(key) != size_bytes:
+    has_bytes = len(key) if isinstance(key, bytes) else key.size_bytes
+    if size_bytes is not None and has_bytes != size_bytes:
         raise DecryptError(
-            f"{name} needs a key of {size_bytes * 8} bits, this one has {len(key) * 8}",
+            f"{name} needs a key of {size_bytes * 8} bits, this one has {has_bytes * 8}",
             hint="name the right key, or say aes-cbc, which goes by the key",
         )
-    if len(key) not in KEY_SIZES_BYTES:
-        raise DecryptError(f"an AES key has 128, 192 or 256 bits, this one has {len(key) * 8}")
+    if has_bytes not in KEY_SIZES_BYTES:
+        raise DecryptError(f"an AES key has 128, 192 or 256 bits, this one has {has_bytes * 8}")
     if len(iv) != BLOCK_BYTES:
         raise DecryptError(f"an initialization vector has {BLOCK_BYTES} bytes, this one has {len(iv)}")
 
@@ -64,25 +78,41 @@ def check_key(name: str, key: bytes, iv: bytes) -> None:
 def read_key_file(key_file: str) -> AesKey:
     """SWUpdate's key file: hexadecimal key, hexadecimal initialization vector, in words.
 
-    Words behind them are ignored, as SWUpdate does: old releases wrote a salt there.
+    Instead of the key there may be the URI of one in a token (swu format §5.6). Words behind
+    them are ignored, as SWUpdate does: old releases wrote a salt there.
 
     Raises:
-        SettingsError: unreadable or malformed; never shows what it read.
+        SettingsError: unreadable or malformed, or the token refuses; never shows what it read.
+        RegistrationError: what opens such URIs cannot be loaded.
     """
+    if key_file.startswith("pkcs11:"):
+        raise SettingsError(
+            "an AES key needs a file with an initialization vector beside it",
+            hint="write a file with the URI and 32 hexadecimal digits, and name that",
+        )
     path = keys.path_of(key_file)
     words = keys.read_file(key_file).split()
     hint = "a key file holds KEY IV: 32, 48 or 64 hexadecimal digits, and 32"
-    if words and words[0].startswith(b"pkcs11:"):
-        raise SettingsError(f"key file {path} names a PKCS#11 token, which is not supported", hint=hint)
     if len(words) < 2:
         raise SettingsError(f"key file {path} has {len(words)} words instead of two", hint=hint)
-    key = _unhex(words[0], f"the key in {path}", hint)
     iv = _unhex(words[1], f"the initialization vector in {path}", hint)
-    if len(key) not in KEY_SIZES_BYTES:
-        raise SettingsError(f"the key in {path} has {len(words[0])} digits", hint=hint)
+    key: bytes | BlockKey
+    if b":" in words[0]:
+        key = _key_elsewhere(words[0])
+    else:
+        key = _unhex(words[0], f"the key in {path}", hint)
+        if len(key) not in KEY_SIZES_BYTES:
+            raise SettingsError(f"the key in {path} has {len(words[0])} digits", hint=hint)
     if len(iv) != BLOCK_BYTES:
         raise SettingsError(f"the initialization vector in {path} has {len(words[1])} digits", hint=hint)
     return AesKey(key, iv)
+
+
+def _key_elsewhere(word: bytes) -> "BlockKey":
+    from . import uri
+
+    name = word.decode("utf-8", "replace")
+    return uri.find(name).aes_key(name)
 
 
 def _unhex(word: bytes, what: str, hint: str) -> bytes:
@@ -95,25 +125,53 @@ def _unhex(word: bytes, what: str, hint: str) -> bytes:
         raise SettingsError(f"{what} is not hexadecimal", hint=hint) from None
 
 
+class _Elsewhere:
+    """CBC by a key that is elsewhere, one call for each run of blocks: the last one encrypted is the next vector."""
+
+    def __init__(self, key: "BlockKey", iv: bytes) -> None:
+        self._key = key
+        self._iv = iv
+        self._rest = b""
+
+    def update_into(self, data: memoryview, buf: memoryview) -> int:
+        whole = (len(self._rest) + len(data)) // BLOCK_BYTES * BLOCK_BYTES
+        blocks = b"".join((self._rest, data))
+        self._rest = blocks[whole:]
+        if whole:
+            blocks = blocks[:whole]
+            buf[:whole] = self._key.decrypt_blocks(self._iv, blocks)
+            self._iv = blocks[-BLOCK_BYTES:]
+        return whole
+
+    def finalize(self) -> bytes:
+        if self._rest:
+            raise ValueError("the last block is not whole")
+        return b""
+
+
 class CbcDecryptor:
     """Decrypts a stream; the last block is held back until ``finalize``, which takes the padding off.
 
     Args:
-        key: 16, 24 or 32 bytes.
+        key: 16, 24 or 32 bytes, or a key that decrypts where it is.
         iv: 16 bytes.
 
     Raises:
         DecryptError: a wrong length.
     """
 
-    def __init__(self, key: bytes, iv: bytes) -> None:
+    def __init__(self, key: "bytes | BlockKey", iv: bytes) -> None:
         check_key("aes-cbc", key, iv)
+        self._held = b""
+        self._context: _Context
+        if not isinstance(key, bytes):
+            self._context = _Elsewhere(key, iv)
+            return
         from cryptography.hazmat.primitives.ciphers import Cipher
         from cryptography.hazmat.primitives.ciphers.algorithms import AES
         from cryptography.hazmat.primitives.ciphers.modes import CBC
 
         self._context = Cipher(AES(key), CBC(iv)).decryptor()
-        self._held = b""
 
     def update_into(self, source: memoryview, target: memoryview) -> int:
         """Decrypt ``source``, of any length, to the front of ``target``.

@@ -1,9 +1,10 @@
-"""Key files: PEM in, keys out. A key is a path or a ``file:`` URI.
+"""Key files: PEM in, keys out. A key file is a path or a ``file:`` URI; ``uri`` knows of keys elsewhere.
 
 Public keys of the usual kinds are built from their numbers, because ``cryptography``'s key loaders and its x509 cost
 some 20 and 35 ms of start-up more; other encodings go to its loader. Certificates are only sorted out here.
 """
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -60,9 +61,15 @@ def path_of(key: str) -> str:
     Raises:
         SettingsError: another scheme, or a file on another host.
     """
-    if key.startswith("pkcs11:"):
-        raise SettingsError("keys in PKCS#11 tokens are not supported", hint="give a PEM file")
     if not key.startswith("file:"):
+        if ":" in key:
+            from .uri import scheme_of, shown
+
+            if scheme_of(key):
+                raise SettingsError(
+                    f"{shown(key)}: a file is needed here",
+                    hint="a file whose name has a colon is written ./NAME",
+                )
         return key
     path = key.removeprefix("file:")
     if path.startswith("//"):
@@ -85,9 +92,24 @@ def read_file(key: str, what: str = "key file") -> bytes:
     Raises:
         SettingsError: unreadable or larger than 1 MiB.
     """
+    return _read(key, what, private=False)
+
+
+def read_secret_file(key: str, what: str) -> bytes:
+    """As ``read_file``, of a file that nobody but its owner may read or write.
+
+    Raises:
+        SettingsError: unreadable, larger than 1 MiB, or open to others.
+    """
+    return _read(key, what, private=True)
+
+
+def _read(key: str, what: str, *, private: bool) -> bytes:
     path = path_of(key)
     try:
         with open(path, "rb") as file:
+            if private:
+                _check_private(os.fstat(file.fileno()), path, what)
             data = file.read(KEY_FILE_MAX_BYTES + 1)
     except (OSError, ValueError) as exc:  # ValueError: a NUL byte in the path
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
@@ -95,6 +117,17 @@ def read_file(key: str, what: str = "key file") -> bytes:
     if len(data) > KEY_FILE_MAX_BYTES:
         raise SettingsError(f"{what} {path} is larger than {KEY_FILE_MAX_BYTES} bytes")
     return data
+
+
+def _check_private(found: os.stat_result, path: str, what: str) -> None:
+    """Refuse a secret that others can read; a pipe, as from a shell's ``<(...)``, is as private as its maker."""
+    import stat
+
+    if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
+        raise SettingsError(
+            f"{what} {path} is open to others than its owner (mode {stat.S_IMODE(found.st_mode):04o})",
+            hint=f"chmod 600 {path}",
+        )
 
 
 def name_of(key: str) -> str:
@@ -239,6 +272,14 @@ def _from_loader(label: str, encoded: bytes) -> PublicKey:
     raise SettingsError(f"public key {label} is neither RSA nor EC", hint="use RSA 3072 or EC P-256")
 
 
+def is_accepted_curve(parameters: bytes) -> bool:
+    """Whether EC parameters in DER name one of the curves that we verify with (RFC 5480 §2.1.1)."""
+    try:
+        return der.oid(der.read(parameters, der.OID).body) in _EC_CURVES
+    except ValueError:
+        return False
+
+
 def is_pss_only(encoded: bytes) -> bool:
     """Whether a SubjectPublicKeyInfo is of the kind id-RSASSA-PSS (RFC 4055 §1.2).
 
@@ -251,17 +292,17 @@ def is_pss_only(encoded: bytes) -> bool:
 
 
 def load_private_key(key_file: str, password: bytes | None) -> "RSAPrivateKey | EllipticCurvePrivateKey":
-    """A private key from a PEM file.
+    """A private key from a PEM file that only its owner may read.
 
     Raises:
-        SettingsError: unreadable, wrong password, too weak, or neither RSA nor EC.
+        SettingsError: unreadable, open to others, wrong password, too weak, or neither RSA nor EC.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     path = path_of(key_file)
-    data = read_file(key_file)
+    data = read_secret_file(key_file, "key file")
     try:
         key = load_pem_private_key(data, password)
     except TypeError as exc:  # that is how cryptography tells a password missing, or given in vain

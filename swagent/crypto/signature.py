@@ -122,7 +122,7 @@ def verify(content: bytes, signature: bytes, trust: Trust, *, now_s: float) -> S
         raise SignatureError(
             "the signature is PEM, it must be binary", hint="sign with openssl cms -sign -outform DER"
         )
-    cms_shaped = _looks_like_cms(signature)
+    cms_shaped = looks_like_cms(signature)
     if trust.scheme == "cms" or (trust.scheme == "auto" and cms_shaped):
         if not cms_shaped:
             raise SignatureError(
@@ -189,7 +189,7 @@ def _load(trust: Trust) -> keys.Material:
     return material
 
 
-def _looks_like_cms(signature: bytes) -> bool:
+def looks_like_cms(signature: bytes) -> bool:
     """Whether it begins as ContentInfo does; in BER too, so that the parser can say what is wrong with it."""
     if signature[:1] != b"\x30" or len(signature) < 2:
         return False
@@ -218,7 +218,7 @@ def _fitting(public: list[keys.PublicKey], trust: Trust) -> list[keys.PublicKey]
 def _verify_raw(content: bytes, signature: bytes, trust: Trust, material: keys.Material) -> Signer:
     public = _fitting([keys.load_public_key(label, der) for label, der in material.public_keys], trust)
     for key in public:
-        scheme = _made_by(key, content, signature, trust.scheme)
+        scheme = made_by(key, content, signature, trust.scheme)
         if scheme:
             return Signer(key.label, scheme)
     tried = ", ".join(f"{key.label} ({key.kind})" for key in public)
@@ -229,7 +229,7 @@ def _verify_raw(content: bytes, signature: bytes, trust: Trust, material: keys.M
     )
 
 
-def _made_by(key: keys.PublicKey, content: bytes, signature: bytes, scheme: str) -> str:
+def made_by(key: keys.PublicKey, content: bytes, signature: bytes, scheme: str) -> str:
     """Name of the scheme by which ``key`` made ``signature``, "" if it did not."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.hashes import SHA256

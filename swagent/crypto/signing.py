@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 from swagent.errors import SettingsError
 
-from . import der, keys
+from . import der, keys, uri
 from .digest import sha256
+from .signature import made_by
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
     from .certificate import Certificate
 
 SCHEMES = ("auto", "rsa", "rsa-pss", "ecdsa", "cms")
@@ -37,12 +35,12 @@ def sign(
 
     Args:
         content: what to sign, the plain sw-description.
-        key_file: PEM private key, a path or ``file:`` URI.
+        key_file: PEM private key, a path or ``file:`` URI; or a URI of another key scheme, such as ``pkcs11:``.
         scheme: ``rsa``, ``rsa-pss``, ``ecdsa``, ``cms``; ``auto`` takes ``cms`` when there is a certificate, else
             ``ecdsa`` or ``rsa`` by the kind of key.
         certificate_file: PEM, the signer's certificate first; further ones in it are carried along. Only for CMS.
         extra_certificate_files: PEM files with more certificates to carry along. Only for CMS.
-        password: of the key file, None if it has none.
+        password: of the key file, or PIN of the token; None if there is none, or the URI names it.
         signing_time_s: seconds since 1970 for CMS; None leaves the time out.
 
     Returns:
@@ -53,59 +51,28 @@ def sign(
     """
     if scheme not in SCHEMES:
         raise SettingsError(f"unknown signature scheme {scheme!r}", hint=f"known are {', '.join(SCHEMES)}")
-    key = keys.load_private_key(key_file, password)
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-    path = keys.path_of(key_file)
-    if scheme == "auto":
-        scheme = "cms" if certificate_file else "rsa" if isinstance(key, RSAPrivateKey) else "ecdsa"
-    if scheme == "cms":
-        return _sign_cms(content, key, path, certificate_file, extra_certificate_files, signing_time_s)
-    if certificate_file or extra_certificate_files:
-        raise SettingsError(f"certificates have no place in a signature of scheme {scheme}", hint="use cms")
-    if isinstance(key, RSAPrivateKey):
-        if scheme == "rsa":
-            return _sign_rsa(content, key)
-        if scheme == "rsa-pss":
-            return _sign_pss(content, key)
-        raise SettingsError(f"key file {path} is RSA, scheme {scheme} needs an EC key")
-    if scheme != "ecdsa":
-        raise SettingsError(f"key file {path} is EC, scheme {scheme} needs an RSA key")
-    return _sign_ecdsa(content, key)
-
-
-def _sign_rsa(content: bytes, key: "RSAPrivateKey") -> bytes:
-    """RSASSA-PKCS1-v1_5 with SHA-256."""
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    return key.sign(content, PKCS1v15(), SHA256())
-
-
-def _sign_ecdsa(content: bytes, key: "EllipticCurvePrivateKey") -> bytes:
-    """ECDSA with SHA-256, deterministic where OpenSSL can."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-    from cryptography.hazmat.primitives.hashes import SHA256
-
+    key = uri.find(key_file).signing_key(key_file, password)
     try:
-        return key.sign(content, ECDSA(SHA256(), deterministic_signing=True))
-    except (TypeError, UnsupportedAlgorithm):  # cryptography before 43, OpenSSL before 3.2
-        return key.sign(content, ECDSA(SHA256()))
-
-
-def _sign_pss(content: bytes, key: "RSAPrivateKey") -> bytes:
-    from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    # The salt is as long as the digest (RFC 8017 §9.1); SWUpdate takes any length.
-    return key.sign(content, PSS(MGF1(SHA256()), SHA256.digest_size), SHA256())
+        if scheme == "auto":
+            scheme = "cms" if certificate_file else "rsa" if key.kind == "rsa" else "ecdsa"
+        if scheme == "cms":
+            return _sign_cms(content, key, certificate_file, extra_certificate_files, signing_time_s)
+        if certificate_file or extra_certificate_files:
+            raise SettingsError(
+                f"certificates have no place in a signature of scheme {scheme}", hint="use cms"
+            )
+        if key.kind == "rsa" and scheme == "ecdsa":
+            raise SettingsError(f"{key.where} is RSA, scheme {scheme} needs an EC key")
+        if key.kind == "ec" and scheme != "ecdsa":
+            raise SettingsError(f"{key.where} is EC, scheme {scheme} needs an RSA key")
+        return key.sign(content, scheme)
+    finally:
+        key.close()
 
 
 def _sign_cms(
     content: bytes,
-    key: "RSAPrivateKey | EllipticCurvePrivateKey",
-    path: str,
+    key: uri.SigningKey,
     certificate_file: str,
     extra_certificate_files: Sequence[str],
     signing_time_s: float | None,
@@ -118,12 +85,6 @@ def _sign_cms(
     if material.public_keys:
         raise SettingsError(f"{material.public_keys[0][0]} is a public key where a certificate is due")
     certificate, *others = load_trusted(material.certificates)
-    own = certificate.key.rsa or certificate.key.ec
-    if own is None or own.public_numbers() != key.public_key().public_numbers():
-        raise SettingsError(
-            f"certificate {certificate.label} does not belong to key {path}",
-            hint="the signer's certificate comes first in its file",
-        )
     if certificate.key.pss_only:
         raise SettingsError(
             f"certificate {certificate.label} is for RSA-PSS only, CMS is signed with PKCS#1 v1.5"
@@ -133,7 +94,7 @@ def _sign_cms(
 
 def _signed_data(
     content: bytes,
-    key: "RSAPrivateKey | EllipticCurvePrivateKey",
+    key: uri.SigningKey,
     certificate: "Certificate",
     others: "Sequence[Certificate]",
     *,
@@ -143,14 +104,12 @@ def _signed_data(
 
     Args:
         content: what to sign.
-        key: the signer's private key; the caller has checked that it belongs to ``certificate``.
+        key: the signer's private key; that it belongs to ``certificate`` is checked by what it signs.
         certificate: the signer's, carried along.
         others: further certificates to carry along, intermediates of the chain.
         signing_time_s: seconds since 1970 for the attribute signingTime; None leaves it out, so that an RSA signature
             of the same content is the same.
     """
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
     from . import cms
 
     digest_algorithm = der.write(der.SEQUENCE, der.write_oid(cms.SHA256))
@@ -162,11 +121,17 @@ def _signed_data(
         attributes.append(_attribute(cms.SIGNING_TIME, _time(signing_time_s)))
     attributes.sort()  # SET OF in DER (X.690 §11.6)
     to_sign = der.write(der.SET, *attributes)
-    if isinstance(key, RSAPrivateKey):
-        signature = _sign_rsa(to_sign, key)
+    signature = b""
+    if (key.kind == "rsa") == (certificate.key.rsa is not None):
+        signature = key.sign(to_sign, "rsa" if key.kind == "rsa" else "ecdsa")
+    if not made_by(certificate.key, to_sign, signature, "auto"):
+        raise SettingsError(
+            f"certificate {certificate.label} does not belong to {key.where}",
+            hint="the signer's certificate comes first in its file",
+        )
+    if key.kind == "rsa":
         algorithm = der.write(der.SEQUENCE, der.write_oid(cms.RSA), der.write(der.NULL))
     else:
-        signature = _sign_ecdsa(to_sign, key)
         algorithm = der.write(der.SEQUENCE, der.write_oid(cms.ECDSA_SHA256))
     signer = der.write(
         der.SEQUENCE,

@@ -1,6 +1,7 @@
 """What is in an image, member by member: how each is stored, and its bytes, judged as they are read."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from swagent.errors import DecryptError, DescriptionError, SizeError
 from swagent.model import Compression, Reader
@@ -10,6 +11,9 @@ from swagent.stream.pipeline import Decoder
 
 from .entries import Entry
 from .opened import DESCRIPTION, SIGNATURE, OpenedImage
+
+if TYPE_CHECKING:
+    from swagent.crypto.uri import BlockKey
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ class Contents:
 class _NewDecoder:
     """Makes a decoder when called."""
 
-    def __init__(self, key: bytes, iv: bytes) -> None:
+    def __init__(self, key: "bytes | BlockKey", iv: bytes) -> None:
         self._key, self._iv = key, iv
 
     def __call__(self) -> Decoder:

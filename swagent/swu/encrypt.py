@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from swagent.errors import SettingsError
+
 if TYPE_CHECKING:
     from swagent.crypto.cipher import AesKey
 
@@ -32,12 +34,26 @@ class Encryptor:
         return self._engine.finalize()
 
 
+def bare_key(key: "AesKey") -> bytes:
+    """The key itself, to encrypt with: the vectors made here follow from it, so a token is of no use.
+
+    Raises:
+        SettingsError: it stays in a token.
+    """
+    if isinstance(key.key, bytes):
+        return key.key
+    raise SettingsError(
+        "to encrypt, the AES key itself is needed, not one that stays in a token",
+        hint="build with a key file that holds the key; devices decrypt with the token",
+    )
+
+
 def encrypt_description(description: bytes, key: "AesKey") -> bytes:
     """The stored form of sw-description.
 
     The format leaves no place for a vector of its own, so it is the key file's (swu format §5.5).
     """
-    engine = Encryptor(key.key, key.iv)
+    engine = Encryptor(bare_key(key), key.iv)
     return bytes(engine.push(memoryview(description))) + engine.finish()
 
 

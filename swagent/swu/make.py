@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from swagent.errors import DescriptionError, DeviceError, HashError, UsageError
 from swagent.model import Compression
 
-from .encrypt import encrypt_description
+from .encrypt import bare_key, encrypt_description
 from .entries import Entry, entries
 from .notation import dump, is_json
 from .opened import DESCRIPTION, SIGNATURE
@@ -86,6 +86,7 @@ def make(
     """
     if encrypted_description and encryption is None:
         raise UsageError("encrypting sw-description needs a key", hint="name the AES key file with -K")
+    aes_key = bare_key(encryption) if encryption is not None else None
     folder = os.path.dirname(description_path) or "."
     sources = Sources([*search, folder])
     text = expand(_read(description_path), variables or {}, sources.size_bytes, where=description_path)
@@ -94,7 +95,7 @@ def make(
     uses = _by_name(tree)
     if not encrypted_description:
         _refuse_bare_keys(uses)
-    staging = Staging(sources, os.path.dirname(output) or ".", encryption.key if encryption else None)
+    staging = Staging(sources, os.path.dirname(output) or ".", aes_key)
     try:
         members = tuple(staging.stage(group) for group in uses.values())
         for member in members:

@@ -21,16 +21,27 @@ class SigningSpec:
     """How to sign.
 
     Attributes:
-        key_file: PEM file with the private key.
+        key_file: PEM file with the private key, or the URI of a key elsewhere, such as ``pkcs11:``.
         scheme: ``auto``, ``rsa``, ``rsa-pss``, ``ecdsa`` or ``cms``.
         certificate_file: PEM file with the signer's certificate first; only for ``cms``.
-        password: opens an encrypted key file.
+        extra_certificate_files: PEM files with further certificates to carry along; only for ``cms``.
+        password: opens an encrypted key file, or PIN of a token.
+        signing_time_s: seconds since 1970 that ``cms`` notes as the time of signing; None for no note.
     """
 
-    key_file: str
+    key_file: str = field(repr=False)
     scheme: str = "auto"
     certificate_file: str = ""
+    extra_certificate_files: tuple[str, ...] = ()
     password: bytes | None = field(default=None, repr=False)
+    signing_time_s: float | None = None
+
+    @property
+    def key_shown(self) -> str:
+        """The key's name without a PIN."""
+        from swagent.crypto.uri import shown
+
+        return shown(self.key_file)
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,9 @@ def make_signature(description: bytes, signing: SigningSpec) -> bytes:
         key_file=signing.key_file,
         scheme=signing.scheme,
         certificate_file=signing.certificate_file,
+        extra_certificate_files=signing.extra_certificate_files,
         password=signing.password,
+        signing_time_s=signing.signing_time_s,
     )
 
 

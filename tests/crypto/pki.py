@@ -171,6 +171,7 @@ def crl(
 
 def write(path: Path, *parts: bytes) -> str:
     path.write_bytes(b"".join(parts))
+    path.chmod(0o600)  # private keys are among them
     return str(path)
 
 

@@ -129,7 +129,8 @@ def test_key_files(tmp_path: Path, size: int, form: str) -> None:
         (f"{KEY.hex()} {IV.hex()}00", "34 digits"),
         (f"0x{KEY.hex()[2:]} {IV.hex()}", "not hexadecimal"),
         (f"{KEY.hex()} {'é' * 16}", "not hexadecimal"),
-        (f"pkcs11:object=k;id=%01 {IV.hex()}", "PKCS#11"),
+        (f"acme:object=k {IV.hex()}", "acme: are unknown, there are file:, pkcs11:"),
+        (f"file:other {IV.hex()}", "cannot name another file"),
     ],
 )
 def test_malformed_key_files_are_refused_without_showing_them(tmp_path: Path, text: str, why: str) -> None:

@@ -82,6 +82,7 @@ def test_a_key_with_a_password(typed: Typed, keys: Keys) -> None:
         check=True,
     )
     (typed.folder / "password").write_text("secret\n")
+    (typed.folder / "password").chmod(0o600)
     make = ("make", "-s", "sw-description", "-o", "out.swu", "-D", "V=1", "-k", key)
     typed(*make, code=70)
     assert "secret" not in typed(*make, "--password-file", "password")
