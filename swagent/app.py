@@ -8,16 +8,17 @@ from swagent.clock import SystemClock
 from swagent.crypto.cipher import AesKey
 from swagent.crypto.signature import Trust
 from swagent.errors import Busy, DeviceError, SettingsError, UsageError
-from swagent.events import EventBus
+from swagent.events import Event, EventBus
+from swagent.handlers.api import Hardware as Device
 from swagent.installer.env import FLOOR_VARIABLE
-from swagent.installer.gates import HardwareGate, VersionGate
+from swagent.installer.gates import HardwareGate, RequiresGate, VersionGate
 from swagent.installer.gates.floor import FloorGate
 from swagent.installer.inventory import from_pairs, read_versions
 from swagent.installer.journal import Journal, raised
 from swagent.installer.rig import Policy, Rig
 from swagent.installer.session import Session
-from swagent.model import Hardware, Unit
-from swagent.settings import InstallSettings, from_config, from_environ
+from swagent.model import Gate, Hardware, Plan, Unit
+from swagent.settings import AUTO, InstallSettings, from_config, from_environ
 from swagent.stream.source import Source, open_source
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Wishes(NamedTuple):
     Attributes:
         allow_unsigned: install without asking for a signature, when no key is configured.
         hardware: overrides /etc/hwrevision.
+        judge_unit: ask the gates that look at this unit as it is now too: what runs from where, and on what power.
+        ask: shows a plan to a person and returns the answer; None asks nobody.
         below_floor: why an image below the version floor is to be let in.
     """
 
@@ -51,6 +54,8 @@ class Wishes(NamedTuple):
     transaction_marker: bool = True
     state_marker: bool = True
     below_floor: str = ""
+    judge_unit: bool = True
+    ask: Callable[[Plan, Unit], bool] | None = None
 
 
 def read_settings(config_file: str | None, environ: Mapping[str, str]) -> tuple[InstallSettings, list[str]]:
@@ -179,7 +184,9 @@ def make_session(
     if wishes.below_floor and not settings.version_floor:
         raise UsageError("--below-floor: no version floor is in force", hint="--version-floor asks for one")
     unit, _ = read_unit(settings, wishes.hardware)
+    settings = settle_selection(settings)
     tmpdir = _temporary_folder(environ)
+    hw = RealHardware(tmpdir)
     policy = Policy(
         trust=trust,
         aes_key=aes_key_of(settings),
@@ -201,7 +208,7 @@ def make_session(
     )
     rig = Rig(
         handlers=handlers.registry(),
-        hw=RealHardware(tmpdir),
+        hw=hw,
         bootloader=loader,
         bus=bus,
         clock=SystemClock(),
@@ -209,11 +216,58 @@ def make_session(
         gates=(
             HardwareGate(strict=unit.hardware is not None),
             VersionGate(settings.update_types, type_required=settings.update_type_required),
+            RequiresGate(),
             *([FloorGate(floor)] if floor and not wishes.below_floor else []),
+            *(_gates_of_unit(settings, hw) if wishes.judge_unit else ()),
+            *(_gates_that_ask(settings, wishes, hw, bus) if not wishes.dry_run else ()),
         ),
         journal=journal,
     )
     return Session(rig, policy, source, cancelled=cancelled), rig
+
+
+def settle_selection(settings: InstallSettings) -> InstallSettings:
+    """The settings with the selection that ``auto`` stands for here.
+
+    Raises:
+        SettingsError: it is ``auto``, and there is no copy to choose.
+    """
+    if settings.select != AUTO:
+        return settings
+    from swagent.hw.identity import RunningSystem
+    from swagent.installer.slots import idle_selection
+
+    return settings._replace(select=idle_selection(settings.slots, RunningSystem()))
+
+
+def _gates_of_unit(settings: InstallSettings, hw: Device) -> list[Gate]:
+    from swagent.installer.gates.unit import PowerGate, RunningSystemGate
+
+    gates: list[Gate] = [RunningSystemGate(hw.in_use)]
+    if settings.battery_min_percent:
+        from swagent.hw.power import read_power
+
+        gates.append(PowerGate(settings.battery_min_percent, read_power))
+    return gates
+
+
+def _gates_that_ask(settings: InstallSettings, wishes: Wishes, hw: Device, bus: EventBus) -> list[Gate]:
+    """Last, so that nobody is asked about what is refused anyway."""
+    if not settings.consent_command and wishes.ask is None:
+        return []
+    from swagent.installer.gates.consent import AskGate, CommandGate
+
+    clock = SystemClock()
+
+    def log(level: str, message: str) -> None:
+        bus.publish(Event("log", time_s=clock.now_s(), message=message, facts={"level": level}))
+
+    gates: list[Gate] = []
+    if settings.consent_command:
+        gates.append(CommandGate(settings.consent_command, hw, log))
+    if wishes.ask is not None:
+        gates.append(AskGate(wishes.ask))
+    return gates
 
 
 def make_bootloader(settings: InstallSettings) -> "Bootloader | None":

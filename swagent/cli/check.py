@@ -3,7 +3,7 @@
 import os
 import sys
 
-from swagent.app import Wishes, make_session, open_update, read_hardware, warnings_of
+from swagent.app import Wishes, make_session, open_update, read_hardware, settle_selection, warnings_of
 from swagent.errors import Refused
 from swagent.events import EventBus
 from swagent.model import Fate, Planned
@@ -18,7 +18,7 @@ COMMAND = Command(
     "Say what an update would do and why each artifact is taken or skipped; writes nothing, needs no device.",
     "check:run",
     options=(
-        Option("as", "", "BOARD:REV", "judge as on this hardware", "what to install"),
+        Option("as", "", "BOARD:REV", "judge as on this hardware, whatever runs here", "what to install"),
         *SELECTION_OPTIONS,
         *TRUST_OPTIONS,
         *SERVER_OPTIONS,
@@ -43,10 +43,18 @@ _WORDS = {
 def run(args: Args) -> int:
     """Print head, one row an artifact, and what each gate says; exit code 0 when all say yes."""
     settings, _ = settings_of(args)
+    settled = settle_selection(settings)
+    chosen = settled is not settings
+    settings = settled
     hardware = read_hardware(args.get("as") or args.get("hwrevision"))
     image = args.arguments[0]
     source = open_update(image, settings, look_only=True)
-    wishes = Wishes(allow_unsigned=args.on("allow-unsigned"), hardware=hardware, dry_run=True)
+    wishes = Wishes(
+        allow_unsigned=args.on("allow-unsigned"),
+        hardware=hardware,
+        dry_run=True,
+        judge_unit=args.get("as") is None,
+    )
     session, rig = make_session(settings, wishes, source, bus=EventBus(), environ=os.environ)
     found = session.inspect()
     warnings = [*warnings_of(image, settings), *found.warnings]
@@ -68,6 +76,7 @@ def run(args: Args) -> int:
         head = ("artifact", "handler", "what", "size", "target", "why")
         facts = {
             "version": description.version,
+            "selection": str(settings.select) if settings.select else None,
             "signer": found.signer.label if found.signer else None,
             "artifacts": [dict(zip(head, row, strict=True)) for row in rows],
             "gates": dict(verdicts),
@@ -80,7 +89,9 @@ def run(args: Args) -> int:
     sys.stdout.write(f"{clean(source.name)}   {clean(description.version)}{about}   {signed}\n")
     as_what = [f"as {hardware}" if hardware else "hardware unknown"]
     if settings.select:
-        as_what.append(f"selection {settings.select}")
+        as_what.append(
+            f"selection {settings.select}" + (" (auto: the copy that does not run)" if chosen else "")
+        )
     sys.stdout.write("   ".join(as_what) + "\n\n")
     print_table(sys.stdout, ("artifact", "handler", "what", "size", "target", "why"), rows)
     sys.stdout.write("\n")

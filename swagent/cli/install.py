@@ -3,6 +3,7 @@
 import os
 import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from swagent.app import (
     Wishes,
@@ -25,6 +26,9 @@ from swagent.settings import InstallSettings, layer
 from .options import Args, Command, Option
 from .screen import LateScreen, Screen
 
+if TYPE_CHECKING:
+    from .question import Question
+
 WHAT, WHO, HOW, OUT = "what to install", "who to trust", "how to behave", "output"
 
 # what a check, an install and an inspection have in common
@@ -41,7 +45,7 @@ TRUST_OPTIONS = (
 )  # fmt: skip
 SELECTION_OPTIONS = (
     Option("file", "f", "FILE", "settings file, default /etc/swupdate.cfg", HOW),
-    Option("select", "e", "SET,MODE", "software set and mode to install", WHAT),
+    Option("select", "e", "SET,MODE", "software set and mode; auto: those of the copy that does not run", WHAT),
     Option("hwrevision", "H", "BOARD:REV", "this unit's hardware, instead of /etc/hwrevision", WHAT),
 )
 STATE_OPTION = Option(
@@ -96,6 +100,7 @@ COMMAND = Command(
         Option("gen-swversions", "s", "FILE", "write what is installed there after success", HOW),
         Option("verify-first", help="read the whole file before the first write", group=HOW),
         Option("verify-cpio-sum", help="check cpio sums also where a sha256 is checked", group=HOW),
+        Option("ask", help="show the plan on the terminal and ask before anything is written", group=HOW),
         Option("allow-nothing", help="succeed when everything is installed already", group=HOW),
         Option("blacklist", "b", "MTDS", "MTDs never to be scanned; this version scans none", HOW),
         Option("output", "o", "FILE", "save what comes from standard input or a server, install from it", HOW),
@@ -199,6 +204,7 @@ def run(args: Args) -> int:
 
 def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateScreen]) -> Session:
     settings, ignored = settings_of(args)
+    question = _question(args)
     wishes = Wishes(
         allow_unsigned=args.on("allow-unsigned"),
         hardware=read_hardware(args.get("hwrevision")),
@@ -209,6 +215,8 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateS
         transaction_marker=not args.on("no-transaction-marker"),
         state_marker=not args.on("no-state-marker"),
         below_floor=_reason(args),
+        judge_unit=not (args.on("check") or args.on("dry-run")),
+        ask=question.ask if question else None,
     )
     if not args.on("json"):
         from .terminal import is_terminal, make_terminal
@@ -227,6 +235,8 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateS
         save(open_update(image, settings), output)
     source = open_update(output or image, settings)
     stop = _Stop()
+    if question is not None:
+        question.stopped = stop.asked
     session, _ = make_session(settings, wishes, source, bus=bus, environ=os.environ, cancelled=stop.asked)
     for text in warnings_of(image, settings):
         session.log("warn", text)
@@ -243,6 +253,14 @@ def _reason(args: Args) -> str:
 
 
 _LOG_LEVELS = ("error", "error", "warn", "info", "trace", "debug")
+
+
+def _question(args: Args) -> "Question | None":
+    if not args.on("ask") or args.on("check") or args.on("dry-run"):
+        return None
+    from .question import Question
+
+    return Question()
 
 
 def _image(args: Args) -> str:
