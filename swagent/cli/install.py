@@ -45,7 +45,9 @@ TRUST_OPTIONS = (
 )  # fmt: skip
 SELECTION_OPTIONS = (
     Option("file", "f", "FILE", "settings file, default /etc/swupdate.cfg", HOW),
-    Option("select", "e", "SET,MODE", "software set and mode; auto: those of the copy that does not run", WHAT),
+    Option(
+        "select", "e", "SET,MODE", "software set and mode; auto: those of the copy that does not run", WHAT
+    ),
     Option("hwrevision", "H", "BOARD:REV", "this unit's hardware, instead of /etc/hwrevision", WHAT),
 )
 STATE_OPTION = Option(
