@@ -16,6 +16,9 @@ class SwagentError(Exception):
         artifact: file name of the archive member concerned, if any.
         handler: name of the handler concerned, if any.
         hint: what the reader can do about it; "" if nothing is known to help.
+
+    Attributes:
+        wrote: of an install: whether it had begun to write when this happened; None elsewhere.
     """
 
     exit_code: ClassVar[int] = 1
@@ -29,6 +32,7 @@ class SwagentError(Exception):
         self.artifact = artifact
         self.handler = handler
         self.hint = hint
+        self.wrote: bool | None = None
 
 
 class UsageError(SwagentError):
@@ -67,6 +71,10 @@ class SignatureError(VerificationError):
     """No acceptable signature, or none of the configured keys made it."""
 
     exit_code = 20
+
+
+class CertificateTimeError(SignatureError):
+    """A certificate or revocation list is not valid yet, or no longer, at the time it is judged."""
 
 
 class HashError(VerificationError):

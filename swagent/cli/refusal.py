@@ -1,6 +1,6 @@
 """How an error reads on a terminal: what, where, why, and the way out."""
 
-from swagent.errors import SwagentError
+from swagent.errors import FormatError, Refused, SwagentError, VerificationError
 
 from .units import clean, pad
 
@@ -13,15 +13,16 @@ def paint(text: str, colour_name: str, *, colour: bool) -> str:
     return f"\x1b[{_COLOURS[colour_name]}m{text}\x1b[0m" if colour else text
 
 
-_WORDS = (
-    # from, to, word
-    (1, 1, "error"),
-    (2, 2, "usage"),
-    (10, 34, "refused"),
-    (60, 67, "refused"),
-    (75, 75, "busy"),
-    (80, 80, "cancelled"),
-)
+_WORDS = {1: "error", 2: "usage", 75: "busy", 80: "cancelled"}
+
+
+def _word(error: SwagentError) -> str:
+    """An install is refused until it begins to write; elsewhere the kind of error decides."""
+    word = _WORDS.get(error.exit_code)
+    if word is None:
+        judged = isinstance(error, FormatError | VerificationError | Refused)
+        word = "refused" if (judged if error.wrote is None else not error.wrote) else "failed"
+    return word
 
 
 def refusal_text(error: SwagentError, width: int, colour: bool) -> str:
@@ -38,7 +39,7 @@ def refusal_text(error: SwagentError, width: int, colour: bool) -> str:
     from textwrap import wrap
 
     width = max(LAYOUT_COLUMNS, width)
-    word = next((w for first, last, w in _WORDS if first <= error.exit_code <= last), "failed")
+    word = _word(error)
     headline, *details = error.message.split("\n") if error.message else [type(error).__name__]
     code = f"exit {error.exit_code}"
     title = wrap(f"{word}: {clean(headline)}", width - len(code) - 3) or [f"{word}:"]
@@ -51,6 +52,12 @@ def refusal_text(error: SwagentError, width: int, colour: bool) -> str:
     elif error.handler and not error.artifact and clean(error.handler) not in clean(error.message):
         lines.append(f"  handler {clean(error.handler)}")
     lines += [f"  {clean(detail)}" for detail in details]
+    if error.wrote is not None:
+        lines.append(
+            "  what was being written is incomplete; what boots next is as it was"
+            if error.wrote
+            else "  nothing was written"
+        )
     if error.hint:
         hint = clean(error.hint)
         prefix = "" if hint.startswith(("see ", "did you ", "try ")) else "try: "

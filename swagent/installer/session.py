@@ -68,9 +68,11 @@ class Session:
         self._sync = FileSync()
         self._env = SessionEnv(None)
         self._begun = False
+        self._committed = False
         self._workspace = Workspace(policy.tmpdir, self._id)
         self._started_s = rig.clock.monotonic_s()
         self._partitions_done = False
+        self._good_time: GoodTime | None = None
         # a dry run leaves no trace
         self._journal: Journal | None = None if policy.dry_run else rig.journal
         self._transaction = Transaction(self._journal, rig.clock, self._id)
@@ -144,6 +146,7 @@ class Session:
             return self._end("checked", plan)
         self._run_command(self._policy.pre_update, plan, "pre-update")
         self._write(plan, intake.rest, members)
+        self._keep_good_time()
         return self._end("installed", plan)
 
     def log(self, level: str, message: str) -> None:
@@ -201,13 +204,18 @@ class Session:
 
     def _take_in(self) -> tuple[Intake, dict[str, Member] | None]:
         policy = self._policy
-        intake = take_in(
-            self._archive,
-            policy.trust,
-            policy.aes_key,
-            size_max_bytes=policy.description_size_max_bytes,
-            now_s=self._rig.clock.now_s(),
-        )
+        try:
+            intake = take_in(
+                self._archive,
+                policy.trust,
+                policy.aes_key,
+                size_max_bytes=policy.description_size_max_bytes,
+                now_s=self._good_now_s,
+            )
+        except CertificateTimeError as exc:
+            if self._good_time is not None:
+                exc.hint = f"{exc.hint}; {self._good_time.explanation}"
+            raise
         if intake.signer is not None:
             self._ctx.tell(
                 "description.verified", facts={"signer": intake.signer.label, "scheme": intake.signer.scheme}
@@ -216,6 +224,23 @@ class Session:
             self._ctx.tell("description.unsigned")
         members = {member.name: member for member in self._archive.index()} if self._source.seekable else None
         return intake, members
+
+    def _good_now_s(self) -> float:
+        """What time it is for certificates; a wrong clock is told."""
+        from .goodtime import GoodTime
+
+        self._good_time = GoodTime(self._rig.state_folder, self._rig.clock)
+        if self._good_time.problem:
+            self._ctx.log("warn", self._good_time.problem)
+        return self._good_time.now_s
+
+    def _keep_good_time(self) -> None:
+        if self._good_time is None:
+            return
+        try:
+            self._good_time.keep()
+        except DeviceError as exc:  # the update is committed: this undoes nothing
+            self._ctx.log("warn", exc.message)
 
     def _describe(self, intake: Intake) -> tuple[Description, list[str]]:
         from swagent.parser import parse_with_warnings
@@ -351,6 +376,7 @@ class Session:
         if env.commit:
             self._transaction.store()  # a cut from here on is judged by the boot environment
         env.succeed()
+        self._committed = True
         self._transaction.reached(State.COMMITTED)
         if not tested:
             self._transaction.reached(State.CONFIRMED)
@@ -501,7 +527,10 @@ class Session:
             return
         status = self._rig.hw.run(["/bin/sh", "-c", command], log=self._ctx.log)
         if status:
-            raise ScriptError(f"the {what} command ended with status {status}", hint=command)
+            done = "the update is installed, but " if self._committed else ""
+            raise ScriptError(
+                f"{done}the {what} command ended with status {status}", hint=f"it was: {command}"
+            )
 
     def _write_versions(self, plan: Plan) -> None:
         if self._policy.versions_file:
@@ -595,7 +624,11 @@ class Session:
         return result
 
     def _publish_verdict(self, exc: SwagentError) -> None:
-        result = "cancelled" if isinstance(exc, Cancelled) else "failed" if self._begun else "refused"
+        if self._committed:
+            result = "installed"  # what failed came after it, and the exit code tells
+        else:
+            exc.wrote = self._begun
+            result = "cancelled" if isinstance(exc, Cancelled) else "failed" if self._begun else "refused"
         self._ctx.end_step()
         self._ctx.tell(
             "update.verdict",
