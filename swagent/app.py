@@ -23,6 +23,7 @@ from swagent.stream.source import Source, open_source
 
 if TYPE_CHECKING:
     from swagent.bootloader import Bootloader
+    from swagent.installer.confirm import Check, Confirmation
     from swagent.installer.contents import Contents
 
 CONFIG_FILE = "/etc/swupdate.cfg"
@@ -195,6 +196,7 @@ def make_session(
         dry_run=wishes.dry_run,
         verify_first=wishes.verify_first,
         verify_cpio_sum=wishes.verify_cpio_sum,
+        verify_write=settings.verify_write,
         nothing_is_success=wishes.nothing_is_success,
         transaction_marker=wishes.transaction_marker,
         state_marker=wishes.state_marker,
@@ -222,6 +224,7 @@ def make_session(
             *(_gates_that_ask(settings, wishes, hw, bus) if not wishes.dry_run else ()),
         ),
         journal=journal,
+        state_folder=state_directory(settings, environ),
     )
     return Session(rig, policy, source, cancelled=cancelled), rig
 
@@ -340,8 +343,94 @@ def read_contents(settings: InstallSettings, source: Source) -> "Contents":
         trust_of(settings),
         aes_key_of(settings),
         size_max_bytes=settings.description_size_max_bytes,
-        now_s=SystemClock().now_s(),
+        now_s=SystemClock().now_s,
     )
+
+
+def make_confirmation(
+    settings: InstallSettings, environ: Mapping[str, str], log: Callable[[str, str], None]
+) -> "Confirmation":
+    """What ``installer.confirm`` works with.
+
+    Raises:
+        SettingsError: no journal is kept.
+    """
+    from swagent.hw import Hardware as RealHardware
+    from swagent.hw.identity import RunningSystem
+    from swagent.installer.confirm import Confirmation
+
+    journal = make_journal(settings, environ)
+    if journal is None:
+        raise SettingsError(
+            "no journal is kept here, so nothing can be confirmed",
+            hint="name its folder with --state-directory, or state-directory in the settings",
+        )
+    running = RunningSystem()
+
+    def runs_from(device: str) -> bool | None:
+        return running.runs_from(device) if running.root() and os.path.exists(device) else None
+
+    return Confirmation(
+        journal=journal,
+        bootloader=make_bootloader(settings),
+        clock=SystemClock(),
+        run=RealHardware(_temporary_folder(environ)).run,
+        runs_from=runs_from,
+        slots={str(selection): device for selection, device in settings.slots},
+        on_pass=_variables(settings.confirm_bootenv),
+        on_fail=_variables(settings.confirm_fail_bootenv),
+        floor_in_env=settings.version_floor,
+        log=log,
+    )
+
+
+def read_checks(folder: str, *, required: bool) -> "list[Check]":
+    """The checks in a folder, in the order of their names: executable files, and ``*.cfg``.
+
+    Args:
+        folder: hidden files in it, and those that end with ``~``, are passed over.
+        required: whether the folder must be there.
+
+    Raises:
+        SettingsError: it cannot be read, or holds what is no check.
+    """
+    from swagent.installer.confirm import Check, read_check
+    from swagent.parser import read_libconfig
+
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError as exc:
+        if required:
+            raise SettingsError(f"cannot list {folder}: {exc.strerror}") from exc
+        return []
+    except OSError as exc:
+        raise SettingsError(f"cannot list {folder}: {exc.strerror}") from exc
+    checks = []
+    for name in names:
+        path = os.path.join(folder, name)
+        if name.startswith(".") or name.endswith("~"):
+            continue
+        if name.endswith(".cfg"):
+            checks.append(read_check(name, read_libconfig(_read_file(path), where=path), path))
+        elif os.path.isfile(path) and os.access(path, os.X_OK):
+            checks.append(Check(name, (path,)))
+        else:
+            raise SettingsError(
+                f"{path} is no check: neither executable nor a .cfg file",
+                hint="chmod +x it, or move it elsewhere",
+            )
+    return checks
+
+
+def is_busy(environ: Mapping[str, str]) -> bool:
+    """Whether an update is running now; False also when that cannot be told."""
+    try:
+        os.close(lock(environ))
+    except Busy:
+        return True
+    except DeviceError:
+        return False
+    return False
 
 
 def open_image(path: str) -> tuple[int, str]:
@@ -453,6 +542,10 @@ def lock(environ: Mapping[str, str]) -> int:
 
 def _temporary_folder(environ: Mapping[str, str]) -> str:
     return environ.get("TMPDIR", "") or "/tmp"  # noqa: S108 - SWUpdate's rule; a private folder is made in it
+
+
+def _variables(words: tuple[str, ...]) -> dict[str, str]:
+    return dict(word.partition("=")[::2] for word in words)
 
 
 def _usual_bootloader(settings: InstallSettings) -> str:

@@ -1,32 +1,46 @@
-"""``swagent info``: what is in an image, believed or not."""
+"""``swagent info``: what is in an image, believed or not; without one, how this device stands."""
 
 import sys
 
 from swagent.app import open_update, read_contents, warnings_of
 from swagent.errors import UsageError
 
-from .install import SELECTION_OPTIONS, SERVER_OPTIONS, TRUST_OPTIONS, settings_of
+from .install import (
+    BOOTLOADER_OPTIONS,
+    SELECTION_OPTIONS,
+    SERVER_OPTIONS,
+    STATE_OPTION,
+    TRUST_OPTIONS,
+    settings_of,
+)
 from .options import Args, Command, Option
 from .table import print_table
 from .units import clean, size
 
 COMMAND = Command(
     "info",
-    "Say what is in an update: version, boards, selections, members. With a key, also who signed it.",
+    "Say what is in an update: version, boards, selections, members. With a key, also who signed it. Without a file: "
+    "what is installed on this device, and what its last updates came to.",
     "info:run",
     options=(
         *TRUST_OPTIONS,
         *SELECTION_OPTIONS[:1],
         *SERVER_OPTIONS,
+        STATE_OPTION,
+        *BOOTLOADER_OPTIONS,
         Option("json", help="as one JSON object, for programs"),
     ),
-    arguments=("FILE",),
-    examples=("swagent info update.swu", "swagent info update.swu -k release.pem"),
+    arguments=("[FILE]",),
+    examples=("swagent info update.swu", "swagent info update.swu -k release.pem", "swagent info"),
 )
 
 
 def run(args: Args) -> int:
     """Print it; nothing is judged but what must be judged to read it."""
+    if not args.arguments:
+        from .device import show_device
+
+        return show_device(args, settings_of(args)[0])
     path = args.arguments[0]
     if path == "-":
         raise UsageError("info needs a file, not a stream")

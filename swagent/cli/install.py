@@ -50,6 +50,11 @@ SELECTION_OPTIONS = (
     ),
     Option("hwrevision", "H", "BOARD:REV", "this unit's hardware, instead of /etc/hwrevision", WHAT),
 )
+BOOTLOADER_OPTIONS = (
+    Option("bootloader", "B", "NAME", "uboot, grub, ebg, none, or one of a plug-in", HOW),
+    Option("fwenv-config", "", "FILE", "where U-Boot's environment is, default /etc/fw_env.config", HOW),
+    Option("grubenv", "", "FILE", "GRUB's environment block, default /boot/efi/EFI/BOOT/grub/grubenv", HOW),
+)
 STATE_OPTION = Option(
     "state-directory", "", "DIR", "where the journal is, default /var/lib/swagent; none for none", HOW
 )
@@ -92,15 +97,14 @@ COMMAND = Command(
         Option("version-floor", help="refuse what is lower than the highest version ever confirmed here", group=HOW),
         Option("below-floor", "", "REASON", "install it all the same; the reason stays in the journal", HOW),
         STATE_OPTION,
-        Option("bootloader", "B", "NAME", "uboot, grub, ebg, none, or one of a plug-in", HOW),
-        Option("fwenv-config", "", "FILE", "where U-Boot's environment is, default /etc/fw_env.config", HOW),
-        Option("grubenv", "", "FILE", "GRUB's environment block, default /boot/efi/EFI/BOOT/grub/grubenv", HOW),
+        *BOOTLOADER_OPTIONS,
         Option("no-transaction-marker", "M", help="never write recovery_status", group=HOW),
         Option("no-state-marker", "m", help="never write ustate", group=HOW),
         Option("preupdate", "P", "COMMAND", "shell command before anything is written", HOW),
         Option("postupdate", "p", "COMMAND", "shell command after success", HOW),
         Option("gen-swversions", "s", "FILE", "write what is installed there after success", HOW),
         Option("verify-first", help="read the whole file before the first write", group=HOW),
+        Option("verify-write", help="read back what raw and rawfile have written, and compare", group=HOW),
         Option("verify-cpio-sum", help="check cpio sums also where a sha256 is checked", group=HOW),
         Option("ask", help="show the plan on the terminal and ask before anything is written", group=HOW),
         Option("allow-nothing", help="succeed when everything is installed already", group=HOW),
@@ -143,7 +147,7 @@ _AS_SETTINGS = {
 _AS_SETTINGS |= {option.long: f"download.{option.long}" for option in SERVER_OPTIONS}
 _AS_SETTINGS["retry-wait"] = "download.retrywait"
 
-SETTING_OPTIONS = (*_AS_SETTINGS, "file", "key", "loglevel", "verbose", "syslog", "version-floor")
+SETTING_OPTIONS = (*_AS_SETTINGS, "file", "key", "loglevel", "verbose", "syslog", "verify-write", "version-floor")
 """Options that change a setting."""
 
 
@@ -169,6 +173,8 @@ def settings_of(args: Args) -> tuple[InstallSettings, list[str]]:
         values["loglevel"], origins["loglevel"] = 5, "command line --verbose"
     if args.on("version-floor"):
         values["version-floor"], origins["version-floor"] = True, "command line --version-floor"
+    if args.on("verify-write"):
+        values["verify-write"], origins["verify-write"] = True, "command line --verify-write"
     if args.on("syslog"):
         values["syslog"], origins["syslog"] = True, "command line --syslog"
     if not values:

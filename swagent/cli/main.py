@@ -12,12 +12,13 @@ from .options import Command, help_text, nearest, parse
 VERBS: tuple[tuple[str, str, str], ...] = (
     ("install", "install", "install an update (also `swagent -i FILE`, with SWUpdate's options)"),
     ("check", "check", "say what an update would do, on this device or as another (--as)"),
-    ("info", "info", "say what is in an update, without judging it"),
+    ("info", "info", "say what is in an update, without judging it; without a file, how this device stands"),
     ("verify", "verify", "check signature and digests of an update"),
     ("make", "make", "build an update from a sw-description"),
     ("sign", "sign", "sign or re-sign an update"),
     ("extract", "extract", "list or unpack an update"),
     ("handlers", "handlers", "list the handlers: what they serve, where they come from"),
+    ("confirm", "confirm", "after the reboot: run the checks, keep the update or give it up"),
     ("config", "config", "show the settings in force and where each comes from"),
 )
 

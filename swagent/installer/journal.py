@@ -149,6 +149,7 @@ class Journal:
         self.folder = folder
         self.boot_id = boot_id
         self.path = os.path.join(folder, JOURNAL_FILE)
+        self._known: Book | None = None
         self.problem = ""
         """Why the files could not be understood when they were last read, "" if they could."""
 
@@ -158,10 +159,12 @@ class Journal:
         Raises:
             SettingsError: it cannot.
         """
+        from swagent.store.atomic import make_folders
+
         hint = "name a writable folder with state-directory in the settings, or `none` to keep no journal"
         try:
             if not os.path.isdir(self.folder):
-                os.makedirs(self.folder, mode=0o700)
+                make_folders(self.folder, mode=0o700)
         except OSError as exc:
             raise SettingsError(
                 f"cannot make the state folder {self.folder}: {exc.strerror}", hint=hint
@@ -172,14 +175,16 @@ class Journal:
     def read(self) -> Book:
         """The content; that of a new journal, and ``problem``, when it is damaged."""
         self.problem = ""
+        self._known = Book()
         try:
             tree = _load(self.path)
-            return Book() if tree is None else _book(tree)
+            if tree is not None:
+                self._known = _book(tree)
         except (OSError, ValueError, RecursionError) as exc:
             self.problem = (
                 f"{self.path} cannot be understood ({exc}); what the last updates came to is unknown"
             )
-            return Book()
+        return self._known
 
     def write(self, book: Book) -> None:
         """Replace the content, durably; one that was damaged is kept as ``journal.json.damaged``.
@@ -194,14 +199,15 @@ class Journal:
         lines = ",\n".join(_dump(_tree(record)) for record in book.updates)
         text = f'{{"format": {FORMAT}, "floor": {_dump(book.floor)}, "updates": [\n{lines}\n]}}\n'
         _replace(self.path, text)
+        self._known = book
 
     def put(self, record: Record, *, floor: str | None = None) -> None:
-        """Write a record, and the floor if one is given.
+        """Write a record, and the floor if one is given; what others wrote since ``read`` is not seen.
 
         Raises:
             DeviceError: it cannot be written.
         """
-        book = self.read().having(record)
+        book = (self._known or self.read()).having(record)
         self.write(book if floor is None else book._replace(floor=floor))
 
     def refusals(self) -> tuple[Refusal, ...]:
@@ -296,7 +302,8 @@ def recover(journal: Journal, bootloader: Bootloader | None, clock: Clock) -> Re
     Raises:
         DeviceError: the journal cannot be written.
     """
-    record = journal.read().last
+    book = journal.read()
+    record = book.last
     if record is None or record.state not in CUT:
         return None
     doing = "writing" if record.state is State.WRITING else "switching the boot loader"
@@ -316,7 +323,7 @@ def recover(journal: Journal, bootloader: Bootloader | None, clock: Clock) -> Re
         message += f"; its failure could not be marked in the boot environment: {exc.message}"
     times = {**record.times, state.value: clock.now_s()}
     record = record._replace(state=state, times=times, message=message if state is State.FAILED else "")
-    floor = raised(journal.read().floor, record.version) if state is State.CONFIRMED else None
+    floor = raised(book.floor, record.version) if state is State.CONFIRMED else None
     journal.put(record, floor=floor)
     return Recovery(record, message)
 
