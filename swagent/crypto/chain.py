@@ -7,7 +7,7 @@ without basicConstraints, name constraints (nobody here evaluates them) and unkn
 
 from collections.abc import Sequence
 
-from swagent.errors import SignatureError
+from swagent.errors import CertificateTimeError, SignatureError
 
 from .certificate import Certificate, RevocationList
 
@@ -45,11 +45,11 @@ def trusted_path(
     """
     reason = _unusable(leaf, now_s) or _unfit_leaf(leaf, purpose)
     if reason:
-        raise SignatureError(f"certificate {leaf.name} {reason}", hint=_hint(reason))
+        raise _refusal(f"certificate {leaf.name} {reason}", reason)
     search = _Search(trusted, carried, purpose, now_s)
     path = search.extend((leaf,))
     if path is None:
-        raise SignatureError(search.reason, hint=_hint(search.reason))
+        raise _refusal(search.reason, search.reason)
     if crls is not None:
         _check_revocation(leaf, path[1] if len(path) > 1 else leaf, crls, now_s)
     return path
@@ -182,9 +182,10 @@ def _check_revocation(
         else:
             in_force = True
     if not in_force:
-        raise SignatureError(
-            reason, hint="deliver a new revocation list" + (f"; {_CLOCK}" if "valid" in reason else "")
-        )
+        hint = "deliver a new revocation list"
+        if _is_of_time(reason):
+            raise CertificateTimeError(reason, hint=f"{hint}; {_CLOCK}")
+        raise SignatureError(reason, hint=hint)
 
 
 def _crl_signed_by(crl: RevocationList, issuer: Certificate) -> bool:
@@ -200,10 +201,12 @@ def _crl_signed_by(crl: RevocationList, issuer: Certificate) -> bool:
 _CLOCK = "if the date is wrong, set the clock"
 
 
-def _hint(reason: str) -> str:
-    if "expired" in reason or "not valid before" in reason:
-        return _CLOCK
-    return ""
+def _is_of_time(reason: str) -> bool:
+    return "expired" in reason or "not valid before" in reason
+
+
+def _refusal(message: str, reason: str) -> SignatureError:
+    return CertificateTimeError(message, hint=_CLOCK) if _is_of_time(reason) else SignatureError(message)
 
 
 def _date(time_s: float) -> str:

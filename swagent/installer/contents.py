@@ -1,6 +1,6 @@
 """What is in an image, believed or not: for ``swagent info``."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from swagent.crypto.cipher import AesKey
@@ -26,7 +26,7 @@ class Contents(NamedTuple):
 
 
 def read_contents(
-    source: Source, trust: Trust | None, aes_key: AesKey | None, *, size_max_bytes: int, now_s: float
+    source: Source, trust: Trust | None, aes_key: AesKey | None, *, size_max_bytes: int, now_s: Callable[[], float]
 ) -> Contents:
     """Read headers and description (of a stream, to its end); verifies the signature if there is somebody to trust.
 

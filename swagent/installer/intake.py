@@ -1,7 +1,7 @@
 """The head of an archive: sw-description and its signature, read, decrypted and verified before they mean anything."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from swagent.crypto.cipher import AesKey
@@ -30,7 +30,12 @@ class Intake(NamedTuple):
 
 
 def take_in(
-    archive: Archive, trust: Trust | None, aes_key: AesKey | None, *, size_max_bytes: int, now_s: float
+    archive: Archive,
+    trust: Trust | None,
+    aes_key: AesKey | None,
+    *,
+    size_max_bytes: int,
+    now_s: Callable[[], float],
 ) -> Intake:
     """Read the head of an archive (swu format §1.3, §5.2, §5.5).
 
@@ -39,7 +44,7 @@ def take_in(
         trust: whom to believe; None to ask for no signature (then one that is there is passed over).
         aes_key: opens an encrypted description; a plain one is accepted too, as its signature covers the plain text.
         size_max_bytes: for the description.
-        now_s: seconds since the epoch, for certificates.
+        now_s: gives seconds since the epoch; asked only when there are certificates to judge.
 
     Raises:
         ArchiveError: the members are not there, not in this order, or damaged.
@@ -52,9 +57,10 @@ def take_in(
     if trust is None:
         return Intake(text, None, members)
     signature = _take(archive, members, SIGNATURE, SIGNATURE_BYTES_MAX)
-    from swagent.crypto.signature import verify
+    from swagent.crypto.signature import looks_like_cms, verify
 
-    return Intake(text, verify(text, signature, trust, now_s=now_s), members)
+    time_s = now_s() if looks_like_cms(signature) else 0.0  # at which no certificate is valid
+    return Intake(text, verify(text, signature, trust, now_s=time_s), members)
 
 
 def _take(archive: Archive, members: Iterator[Member], name: str, size_max_bytes: int) -> bytes:

@@ -25,6 +25,7 @@ class Policy(NamedTuple):
         dry_run: read and judge everything, write nothing.
         verify_first: read a file whole before the first write.
         verify_cpio_sum: also sum members that have a sha256.
+        verify_write: read back what is written, where the handler can.
         nothing_is_success: an update of which everything is installed already is no refusal.
         pre_update: shell command before anything is written, by update type.
         post_update: shell command after success, by update type.
@@ -42,6 +43,7 @@ class Policy(NamedTuple):
     dry_run: bool = False
     verify_first: bool = False
     verify_cpio_sum: bool = False
+    verify_write: bool = False
     nothing_is_success: bool = False
     transaction_marker: bool = True
     state_marker: bool = True
@@ -55,7 +57,11 @@ class Policy(NamedTuple):
 
 
 class Rig(NamedTuple):
-    """The parts a session works with; ``app`` puts them together."""
+    """The parts a session works with; ``app`` puts them together.
+
+    Attributes:
+        state_folder: where the last good time is, "" for nowhere.
+    """
 
     handlers: Registry[Handler]
     hw: Hardware
@@ -65,6 +71,7 @@ class Rig(NamedTuple):
     unit: Unit
     gates: tuple[Gate, ...]
     journal: Journal | None = None
+    state_folder: str = ""
 
 
 class Inspection(NamedTuple):

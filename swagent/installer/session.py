@@ -7,11 +7,13 @@ pre-install scripts; staged members; post-install scripts; everything made durab
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swagent.errors import (
     ArchiveError,
     Cancelled,
+    CertificateTimeError,
+    DeviceError,
     PreflightRefused,
     RolledBack,
     ScriptError,
@@ -20,6 +22,7 @@ from swagent.errors import (
 )
 from swagent.events import Event
 from swagent.handlers.options import read_options
+from swagent.handlers.readback import wanted
 from swagent.hw.sync import FileSync
 from swagent.model import (
     Artifact,
@@ -44,6 +47,9 @@ from .members import Members, Workspace, named
 from .planning import Planner, judge_size, with_stream_fates
 from .report import row, verdict_facts
 from .rig import Inspection, Policy, Rig
+
+if TYPE_CHECKING:
+    from .goodtime import GoodTime
 
 
 class Session:
@@ -87,6 +93,7 @@ class Session:
             chain=self._install_chained,
             cancelled=cancelled,
             dry_run=policy.dry_run,
+            verify_write=policy.verify_write,
         )
         self._members = Members(self._archive, policy, self._ctx, self._workspace)
         if hasattr(source, "waiting"):  # it can be stopped while it waits
@@ -497,7 +504,7 @@ class Session:
             raise
         ctx.tell(
             "artifact.done",
-            message="verified",
+            message="verified, read back" if self._reads_back(art) else "verified",
             facts={"seconds": round(self._rig.clock.monotonic_s() - begun_s, 3)},
         )
         ctx.end_step()
@@ -572,6 +579,9 @@ class Session:
 
     def _card(self, art: Artifact) -> Any:
         return self._planner.handler(art).card
+
+    def _reads_back(self, art: Artifact) -> bool:
+        return self._card(art).reads_back and wanted(art, always=self._policy.verify_write)
 
     def _worker(self, art: Artifact) -> tuple[Any, Any]:
         cls = self._planner.handler(art)
