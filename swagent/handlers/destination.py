@@ -55,13 +55,15 @@ def check(art: Artifact, ctx: Context) -> Needs:
 
 
 def make_folders(path: str) -> None:
-    """Like ``mkdir -p``, mode 0755 less the umask.
+    """Like ``mkdir -p``, mode 0755 less the umask; the names are durable when it returns.
 
     Raises:
         DeviceError: something on the way is no folder, or cannot be made.
     """
+    from swagent.store import atomic
+
     try:
-        os.makedirs(path, mode=0o755, exist_ok=True)
+        atomic.make_folders(path)
     except OSError as exc:
         raise DeviceError(
             f"cannot make the folder {path}: {exc.strerror}", path=path, errno=exc.errno

@@ -67,6 +67,26 @@ def open_replacement(path: str, *, mode: int = 0o644) -> Iterator[BinaryIO]:
             _unlink_quietly(temporary)
 
 
+def make_folders(path: str, *, mode: int = 0o755) -> None:
+    """Like ``mkdir -p``, with durable names: what is synced in a folder is of no use when the folder is lost.
+
+    Args:
+        path: of the last folder; it may be there.
+        mode: of that folder when it is made, less the umask; those above it have 0777 less the umask.
+
+    Raises:
+        OSError: the operating system refused.
+    """
+    missing = []
+    here = os.path.abspath(path)
+    while not os.path.isdir(here) and here != os.path.dirname(here):
+        missing.append(here)
+        here = os.path.dirname(here)
+    os.makedirs(path, mode=mode, exist_ok=True)
+    for folder in missing:
+        fsync_folder(os.path.dirname(folder))
+
+
 def fsync_folder(folder: str) -> None:
     """Make the names in a folder durable.
 

@@ -147,8 +147,10 @@ def signing_key() -> tuple[Callable[[bytes], bytes], bytes]:
 def entry(member: Member, **attributes: str | int | bool) -> str:
     """An entry of a section, in libconfig's words."""
     words = [f'filename = "{member.name}"; sha256 = "{hashlib.sha256(member.data).hexdigest()}";']
-    if attributes.pop("atomic_install", False):
-        words.append('properties = { atomic-install = "true"; };')
+    properties = [name for name in ("atomic_install", "create_destination") if attributes.pop(name, False)]
+    if properties:
+        listed = " ".join(f'{name.replace("_", "-")} = "true";' for name in properties)
+        words.append(f"properties = {{ {listed} }};")
     for name, value in attributes.items():
         shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
         words.append(f"{name.replace('_', '-')} = {shown};")

@@ -1,0 +1,248 @@
+"""Power cuts at every point of an update of two copies: what boots next is complete, and the next update succeeds.
+
+An update is recorded as it runs on real files; ``swagent.testing.powercut`` tells what may be left of them.
+"""
+
+import random
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from swagent import handlers
+from swagent.bootloader import Bootloader
+from swagent.bootloader.fwenv import Place
+from swagent.bootloader.uboot import UBoot
+from swagent.clock import SystemClock
+from swagent.events import EventBus
+from swagent.hw import Hardware
+from swagent.hw.block import BlockTarget
+from swagent.installer.journal import Journal
+from swagent.installer.rig import Policy, Rig
+from swagent.installer.session import Session
+from swagent.model import Plan
+from swagent.model import Unit as Facts
+from swagent.stream import Member
+from swagent.stream.source import open_source
+from swagent.testing.powercut import Cut, Recording, cuts
+from swagent.testing.recording import Recorder
+from tests.programs import need
+
+from .unit import Grub, Loader, OneCopy, OneLargeCopy, Unit
+
+SAFE: tuple[type[Loader], ...] = (Loader, OneCopy, Grub)
+SAMPLE = 40
+STATES = 2000
+
+
+@pytest.fixture
+def folder(tmp_path: Path, quick_folder: Path) -> Iterator[Path]:
+    """A folder of the test's own, in memory where there is one."""
+    path = quick_folder / tmp_path.name
+    path.mkdir()
+    yield path
+
+
+def judge(
+    unit: Unit, recording: Recording, chosen: list[Cut], *, slot: str = "b", recover: bool = True
+) -> tuple[int, dict[str, int]]:
+    """Judge what is found after each cut; the number of states that differ, and how many boot which copy."""
+    seen: dict[int, None] = {}
+    boots = {"a": 0, "b": 0}
+    for cut, tree in recording.crashes(chosen):
+        ended = cut.point == len(recording.operations)
+        key = hash((ended, tuple(tree.files.items()), tree.folders))
+        if key in seen:
+            continue
+        seen[key] = None
+        tree.restore(unit.root)
+        wrong = unit.wrong(tree, installed=slot if ended else "")
+        assert not wrong, f"{wrong}\n{recording.story(cut)}"
+        boots[unit.loader.read(unit.root)["slot"]] += 1
+        if recover:
+            try:
+                unit.recover()
+            except AssertionError as exc:
+                raise AssertionError(f"the next update: {exc}\n{recording.story(cut)}") from exc
+    return len(seen), boots
+
+
+def sample(recording: Recording, count: int, seed: str) -> list[Cut]:
+    """The last state, and some of all others, in order."""
+    all_cuts = cuts(recording, by_chance=20)
+    return sorted([*random.Random(seed).sample(all_cuts, count), all_cuts[-1]])
+
+
+@pytest.mark.parametrize("loader", SAFE)
+def test_any_cut(folder: Path, loader: type[Loader]) -> None:
+    unit = Unit(folder / "unit", loader())
+    recording = unit.recorded_update().recording
+    states, boots = judge(unit, recording, sample(recording, SAMPLE, loader.__name__))
+    assert states > SAMPLE // 3
+    assert boots["a"] and boots["b"], boots
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pipe", [False, True])
+@pytest.mark.parametrize("loader", SAFE)
+def test_thousands_of_cuts(folder: Path, loader: type[Loader], pipe: bool) -> None:
+    unit = Unit(folder / "unit", loader())
+    recording = unit.recorded_update(pipe=pipe).recording
+    states, boots = judge(unit, recording, cuts(recording, by_chance=200))
+    assert states * len(SAFE) * 2 >= STATES, f"only {states} states differ"
+    assert boots["a"] and boots["b"], boots
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loader", SAFE)
+def test_cut_again_in_the_update_that_follows(folder: Path, loader: type[Loader]) -> None:
+    unit = Unit(folder / "unit", loader())
+    first = unit.recorded_update().recording
+    for cut, tree in first.crashes(sample(first, 12, "again")):
+        tree.restore(unit.root)
+        slot = {"a": "b", "b": "a"}[unit.loader.read(unit.root)["slot"]]
+        second = unit.recorded_update(slot).recording
+        try:
+            judge(unit, second, sample(second, 10, str(cut)), slot=slot)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\nafter a first\n{first.story(cut)}") from exc
+
+
+@pytest.mark.parametrize("loader", SAFE)
+def test_the_boot_loader_s_own_tool_agrees(folder: Path, loader: type[Loader]) -> None:
+    unit = Unit(folder / "unit", loader())
+    need(unit.loader.tool(unit.root)[0])
+    recording = unit.recorded_update().recording
+    for cut, tree in recording.crashes(sample(recording, 8, "tool")):
+        tree.restore(unit.root)
+        done = subprocess.run(unit.loader.tool(unit.root), capture_output=True, text=True, check=True)
+        told = dict(line.split("=", 1) for line in done.stdout.splitlines())
+        assert told == unit.loader.read(unit.root), recording.story(cut)
+
+
+def test_one_copy_of_several_sectors_can_be_lost_while_it_is_written(folder: Path) -> None:
+    """The limit that docs/explanation/power-cuts.md tells of: exactly then, and the copies themselves are sound."""
+    unit = Unit(folder / "unit", OneLargeCopy())
+    recording = unit.recorded_update().recording
+    writing = {
+        n for n, operation in enumerate(recording.operations, 1) if str(operation).startswith("write env.bin")
+    }
+    lost = set()
+    chosen = [cut for cut in cuts(recording, by_chance=40) if cut.point in writing or cut.data != "torn"]
+    for cut, tree in recording.crashes(chosen):
+        tree.restore(unit.root)
+        wrong = unit.wrong(tree)
+        if wrong:
+            assert wrong.startswith("no boot environment"), wrong
+            lost.add(cut.point)
+    assert lost == writing
+
+
+# -- installers that do it wrong are caught
+
+
+class CommitsFirst(Session):
+    """Switches, then writes."""
+
+    def _write(self, plan: Plan, rest: Iterator[Member], members: Mapping[str, Member] | None) -> None:
+        for name, value in plan.description.bootenv.items():
+            self._env.stage(name, value)
+        self._env.succeed()
+        super()._write(plan, rest, members)
+
+
+class MarksLate(Session):
+    """Overwrites a copy before it says that an update has begun."""
+
+    def _begin(self) -> None:
+        return
+
+
+class Unsynced(BlockTarget):
+    """An image target that is closed and not synced."""
+
+    def close(self) -> None:
+        self.abandon()
+
+
+class ForgetsFsync(Hardware):
+    """Does not sync what it has written."""
+
+    def image_target(self, path: str, *, offset_bytes: int = 0, allow_mounted: bool = False) -> BlockTarget:
+        target = super().image_target(path, offset_bytes=offset_bytes, allow_mounted=allow_mounted)
+        return Unsynced(path, target.sink, None)
+
+
+class OverwritesWhatIsInForce(UBoot):
+    """Writes the copy of the environment that boots."""
+
+    def _current(self, places: tuple[Place, ...], raw: list[bytes]) -> tuple[int, int, bytes]:
+        index, flags, data = super()._current(places, raw)
+        return 1 - index, flags, data
+
+
+def install_with(
+    unit: Unit,
+    *,
+    session: type[Session] = Session,
+    hardware: type[Hardware] = Hardware,
+    bootloader: Callable[[Mapping[str, str]], Bootloader] = UBoot,
+) -> None:
+    """Install the update for copy b with other parts."""
+    path = unit.folder / "update.swu"
+    path.write_bytes(unit.images["b"].raw)
+    fwenv = {"fwenv-config-location": f"{unit.root}/fw_env.config", "fwenv-lockfile": f"{unit.run}/env.lock"}
+    rig = Rig(
+        handlers=handlers.registry(),
+        hw=hardware(str(unit.tmp)),
+        bootloader=bootloader(fwenv),
+        bus=EventBus(),
+        clock=SystemClock(),
+        unit=Facts(None, {}),
+        gates=(),
+        journal=Journal(f"{unit.root}/state", "this boot"),
+    )
+    policy = Policy(None, tmpdir=str(unit.tmp), versions_file=f"{unit.root}/sw-versions")
+    with path.open("rb") as file:
+        session(rig, policy, open_source(file.fileno(), "update.swu")).run()
+
+
+def complaints(unit: Unit, recording: Recording) -> Iterator[str]:
+    """What is wrong after each cut, until something is."""
+    for _, tree in recording.crashes(cuts(recording, by_chance=8)):
+        tree.restore(unit.root)
+        yield unit.wrong(tree)
+
+
+WRONG: tuple[tuple[str, str], ...] = (
+    ("none", "nothing is wrong"),
+    ("commits first", "copy b boots and is not complete"),
+    ("marks late", "copy b is half written, and nothing says that an update had begun"),
+    ("forgets fsync", "copy b boots and is not complete"),
+    ("overwrites", "no boot environment"),
+)
+
+
+@pytest.mark.parametrize(("fault", "complaint"), WRONG)
+def test_wrong_installers_are_caught(folder: Path, fault: str, complaint: str) -> None:
+    unit = Unit(folder / "unit", BigEnvironment() if fault == "overwrites" else Loader())
+    with Recorder(unit.root) as recorder:
+        install_with(
+            unit,
+            session={"commits first": CommitsFirst, "marks late": MarksLate}.get(fault, Session),
+            hardware=ForgetsFsync if fault == "forgets fsync" else Hardware,
+            bootloader=OverwritesWhatIsInForce if fault == "overwrites" else UBoot,
+        )
+    found = (wrong for wrong in complaints(unit, recorder.recording) if wrong)
+    assert next(found, "nothing is wrong").startswith(complaint)
+
+
+class BigEnvironment(Loader):
+    """Two copies of several sectors, of which one was never valid."""
+
+    variables = OneLargeCopy.variables
+
+    def files(self, root: Path) -> dict[str, bytes]:
+        files = super().files(root)
+        return {**files, "env.bin": files["env.bin"][: self.env_bytes] + bytes(self.env_bytes)}
