@@ -14,7 +14,19 @@ from swagent.crypto.signature import Trust, verify
 from swagent.crypto.signing import sign
 from swagent.errors import DecryptError, SettingsError, SwagentError
 
-from .pki import NOW_S, Wish, certify, ec_key, openssl, private_pem, public_pem, root_wish, rsa_key, write
+from .pki import (
+    NOW_S,
+    Key,
+    Wish,
+    certify,
+    ec_key,
+    openssl,
+    private_pem,
+    public_pem,
+    root_wish,
+    rsa_key,
+    write,
+)
 from .softhsm import PIN, Token
 
 CONTENT = b'software = { version = "1"; };\n' * 50
@@ -27,7 +39,8 @@ pkcs11 = pytest.importorskip("pkcs11", reason="needs python-pkcs11: pip install 
 def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
     folder = tmp_path_factory.mktemp("token")
     made = Token(folder)
-    for number, (label, key) in enumerate((("rsa", rsa_key()), ("ec", ec_key())), 1):
+    pairs: list[tuple[str, Key]] = [("rsa", rsa_key()), ("ec", ec_key())]
+    for number, (label, key) in enumerate(pairs, 1):
         path = folder / f"{label}.pem"
         write(path, private_pem(key))
         made.import_key(label, number, path)

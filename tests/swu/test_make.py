@@ -14,6 +14,7 @@ import pytest
 from swagent.crypto.cipher import AesKey, read_key_file
 from swagent.errors import ArchiveError, DescriptionError, DeviceError, HashError, SettingsError, SwagentError
 from swagent.parser.describe import read_tree
+from swagent.swu.encrypt import bare_key
 from swagent.swu.entries import entries
 from swagent.swu.make import Made, _write, make
 from swagent.swu.staging import Sources, Staging
@@ -146,7 +147,7 @@ def test_a_cut_compressed_file_is_found(bench: Path) -> None:
 def decrypt(stored: bytes, ivt: str) -> bytes:
     need("openssl", "openssl")
     return subprocess.run(
-        ["openssl", "enc", "-d", "-aes-256-cbc", "-K", AES.key.hex(), "-iv", ivt],
+        ["openssl", "enc", "-d", "-aes-256-cbc", "-K", bare_key(AES).hex(), "-iv", ivt],
         input=stored, capture_output=True, check=True,
     ).stdout  # fmt: skip
 
@@ -167,7 +168,7 @@ def test_vectors_follow_from_the_content(bench: Path) -> None:
     first = (bench / "out.swu").read_bytes()
     assert entry_of(build(bench, text, encryption=AES))["ivt"] == vector
     assert (bench / "out.swu").read_bytes() == first
-    assert entry_of(build(bench, text, encryption=AesKey(AES.key[::-1], AES.iv)))["ivt"] != vector
+    assert entry_of(build(bench, text, encryption=AesKey(bare_key(AES)[::-1], AES.iv)))["ivt"] != vector
     (bench / "a.bin").write_bytes(b"other")
     assert entry_of(build(bench, text, encryption=AES))["ivt"] != vector
 

@@ -9,6 +9,7 @@ import pytest
 from swagent.clock import SystemClock
 from swagent.crypto.cipher import AesKey, read_key_file
 from swagent.errors import ArchiveError, DecryptError, HashError, SignatureError, SizeError, SwagentError
+from swagent.swu.encrypt import bare_key
 from swagent.swu.make import make
 from swagent.swu.sign import SigningSpec, make_signature
 from swagent.swu.verify import Evidence, verify
@@ -69,7 +70,7 @@ def test_without_a_key_encrypted_members_are_only_hashed(update: Path, keys: Key
 
 def test_the_wrong_key_is_noticed(update: Path, keys: Keys, aes: AesKey) -> None:
     with pytest.raises((DecryptError, ArchiveError)):
-        verify(str(update), trust=keys.public, aes_key=AesKey(aes.key[::-1], aes.iv))
+        verify(str(update), trust=keys.public, aes_key=AesKey(bare_key(aes)[::-1], aes.iv))
 
 
 def test_every_flipped_byte_is_noticed(update: Path, keys: Keys, aes: AesKey) -> None:
