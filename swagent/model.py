@@ -53,6 +53,15 @@ class Data(Reader, Protocol):
         """How many plain bytes there will be, None when the image does not say."""
         ...
 
+    def want_plain_sha256(self) -> None:
+        """Ask for ``plain_sha256``, before the first byte is read; costs nothing where bytes are stored plain."""
+        ...
+
+    @property
+    def plain_sha256(self) -> bytes | None:
+        """Digest of the plain bytes, once all are read or poured; None when nobody asked for it."""
+        ...
+
     def pour(self, sink: Sink) -> int:
         """Write everything to ``sink``, which is faster than reading; returns the number of bytes written.
 

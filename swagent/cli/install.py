@@ -147,7 +147,16 @@ _AS_SETTINGS = {
 _AS_SETTINGS |= {option.long: f"download.{option.long}" for option in SERVER_OPTIONS}
 _AS_SETTINGS["retry-wait"] = "download.retrywait"
 
-SETTING_OPTIONS = (*_AS_SETTINGS, "file", "key", "loglevel", "verbose", "syslog", "verify-write", "version-floor")
+SETTING_OPTIONS = (
+    *_AS_SETTINGS,
+    "file",
+    "key",
+    "loglevel",
+    "verbose",
+    "syslog",
+    "verify-write",
+    "version-floor",
+)
 """Options that change a setting."""
 
 

@@ -23,6 +23,7 @@ class Card(NamedTuple):
         streams: whether an entry may be ``installed-directly``.
         data: whether it consumes a member; False means a member is neither needed nor looked at.
         attributes: attributes that must be given, such as ``device``.
+        reads_back: whether it compares what it wrote when ``verify-write`` asks for it.
     """
 
     name: str
@@ -30,15 +31,22 @@ class Card(NamedTuple):
     streams: bool = True
     data: bool = True
     attributes: tuple[str, ...] = ()
+    reads_back: bool = False
 
 
 def handler(
-    name: str, *, kinds: Kind, streams: bool = True, data: bool = True, attributes: tuple[str, ...] = ()
+    name: str,
+    *,
+    kinds: Kind,
+    streams: bool = True,
+    data: bool = True,
+    attributes: tuple[str, ...] = (),
+    reads_back: bool = False,
 ) -> Callable[[C], C]:
     """Stamp a card on a handler class. Registers nothing: ``handlers/__init__`` lists the built-ins."""
 
     def stamp(cls: C) -> C:
-        cls.card = Card(name, kinds, streams, data, attributes)  # type: ignore[attr-defined]  # the stamp itself
+        cls.card = Card(name, kinds, streams, data, attributes, reads_back)  # type: ignore[attr-defined]  # the stamp itself
         return cls
 
     return stamp
@@ -85,6 +93,20 @@ class Hardware(Protocol):
 
         Raises:
             DeviceError: it is not there.
+        """
+        ...
+
+    def read_back(self, fd: int, n_bytes: int, *, offset_bytes: int = 0, path: str) -> bytes:
+        """SHA-256 of what a file or device holds now, past the page cache; makes it durable first.
+
+        Args:
+            fd: open on it.
+            n_bytes: how many bytes.
+            offset_bytes: from where on.
+            path: what to call it.
+
+        Raises:
+            DeviceError: it cannot be synced or read, or is shorter.
         """
         ...
 
@@ -156,6 +178,8 @@ class Context(Protocol):
     tmpdir: str
     """A folder of this session's own; removed at its end."""
     dry_run: bool
+    verify_write: bool
+    """Whether handlers that can should read back what they wrote, even where the entry does not say so."""
 
     def progress(self, n_bytes: int) -> None:
         """Tell that ``n_bytes`` more reached the target (``Data`` does so by itself)."""

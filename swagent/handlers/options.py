@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 GENERIC = frozenset({"decompressed-size", "decrypted-size", "verify-first", "verify-write", "allow-mounted"})
 """Properties of the core, accepted on every entry."""
+_SWITCHES = ("verify-first", "verify-write", "allow-mounted")
 
 _INT = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)(?:([kKmMgG])(?:i?B?)?)?\Z", re.ASCII)
 _SHIFT = {"K": 10, "M": 20, "G": 30}
@@ -62,6 +63,9 @@ def read_options(options_cls: type[T], art: Artifact) -> tuple[T, list[str]]:
         if len(found) > 1:
             warnings.append(f"{_who(art)}: property {key} has {len(found)} values, the last one counts")
         values[name] = _convert(found[-1], wanted, key, art)
+    for key in _SWITCHES:
+        if key in art.properties and key not in known:
+            _convert(art.properties[key][-1], "bool", key, art)
     warnings += [
         f"{_who(art)}: handler {art.type} has no property {key}{_nearest(key, known)}"
         for key in art.properties

@@ -5,11 +5,12 @@ from typing import NamedTuple
 from swagent.errors import DeviceError, PreflightRefused, SizeError, SwagentError
 from swagent.model import Artifact, Data, Kind, Needs
 
+from . import readback
 from .api import Context, handler
 from .options import plain_size
 
 
-@handler("raw", kinds=Kind.IMAGE | Kind.FILE, attributes=("device",))
+@handler("raw", kinds=Kind.IMAGE | Kind.FILE, attributes=("device",), reads_back=True)
 class Raw:
     """Write an image to ``device`` from ``offset`` on. The target must exist, must not be mounted, and must hold it."""
 
@@ -68,7 +69,9 @@ class Raw:
                     artifact=art.label,
                     handler="raw",
                 )
-            data.pour(target.sink)
+            expected = readback.Expected(art, data, ctx)
+            n_bytes = data.pour(target.sink)
+            expected.compare(target.sink.fd, n_bytes, art.offset_bytes, art.device)
             target.close()
         except SwagentError as exc:
             exc.artifact = exc.artifact or art.label

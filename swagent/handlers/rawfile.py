@@ -8,7 +8,7 @@ from typing import NamedTuple
 from swagent.errors import DeviceError, SizeError, SwagentError
 from swagent.model import Artifact, Data, Kind, Needs, Sink
 
-from . import destination
+from . import destination, readback
 from .api import Context, handler
 from .tree import Tree
 
@@ -19,7 +19,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _OLD = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not make us wait
 
 
-@handler("rawfile", kinds=Kind.IMAGE | Kind.FILE, attributes=("path",))
+@handler("rawfile", kinds=Kind.IMAGE | Kind.FILE, attributes=("path",), reads_back=True)
 class RawFile:
     """Write a file to ``path``, on ``device`` if ``filesystem`` says how to mount it. A new file has mode 0600.
 
@@ -56,7 +56,7 @@ class RawFile:
         try:
             if destination.is_mounted(art):
                 with destination.mounted(art, ctx) as root:
-                    self._onto_mounted(art, opt, data, root)
+                    self._onto_mounted(art, opt, data, ctx, root)
             else:
                 self._onto_system(art, opt, data, ctx)
         except SwagentError as exc:
@@ -74,7 +74,9 @@ class RawFile:
         old = _status(final, None) if opt.atomic_install else None
         fd, new = _open(path, None, replace=opt.atomic_install)
         try:
-            _pour(data, fd, art, look=large)
+            expected = readback.Expected(art, data, ctx)
+            n_bytes = _pour(data, fd, art, look=large)
+            expected.compare(fd, n_bytes, art.offset_bytes, path)
             if old is not None:
                 _inherit(fd, old, path)
             if large:
@@ -89,7 +91,7 @@ class RawFile:
         if opt.atomic_install:
             ctx.sync.rename_later(path, final)
 
-    def _onto_mounted(self, art: Artifact, opt: Options, data: Data, root: str) -> None:
+    def _onto_mounted(self, art: Artifact, opt: Options, data: Data, ctx: Context, root: str) -> None:
         tree = Tree(root, own_root=True)
         try:
             folder, name = tree.place(os.fsencode(art.path), create=opt.create_destination)
@@ -98,7 +100,9 @@ class RawFile:
             old = _status(name, folder) if opt.atomic_install else None
             fd, new = _open(temporary, folder, replace=opt.atomic_install)
             try:
-                _pour(data, fd, art, look=True)
+                expected = readback.Expected(art, data, ctx)
+                n_bytes = _pour(data, fd, art, look=True)
+                expected.compare(fd, n_bytes, art.offset_bytes, shown)
                 if old is not None:
                     _inherit(fd, old, shown)
                 _fsync(fd, shown)
@@ -150,7 +154,7 @@ def _open(path: str | bytes, folder: int | None, *, replace: bool) -> tuple[int,
         raise DeviceError(f"cannot write {path!r}: {exc}", path=os.fsdecode(path)) from exc
 
 
-def _pour(data: Data, fd: int, art: Artifact, *, look: bool) -> None:
+def _pour(data: Data, fd: int, art: Artifact, *, look: bool) -> int:
     """Write all of it; ``look`` whether it fits first (for a small file the kernel's own word comes soon enough)."""
     limit = None
     if look:
@@ -163,7 +167,7 @@ def _pour(data: Data, fd: int, art: Artifact, *, look: bool) -> None:
         limit = space.f_bavail * space.f_frsize
         if data.size_bytes is not None and data.size_bytes > limit:
             raise SizeError(f"{art.label} has {data.size_bytes} bytes, {limit} are free at {art.path}")
-    data.pour(Sink(fd, offset_bytes=art.offset_bytes, limit_bytes=limit))
+    return data.pour(Sink(fd, offset_bytes=art.offset_bytes, limit_bytes=limit))
 
 
 def _status(path: str | bytes, folder: int | None) -> os.stat_result | None:

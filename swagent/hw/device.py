@@ -30,6 +30,12 @@ class Hardware:
         """Why a block device or file must not be written to now, "" if nothing holds it. Raises DeviceError."""
         return in_use(path)
 
+    def read_back(self, fd: int, n_bytes: int, *, offset_bytes: int = 0, path: str) -> bytes:
+        """SHA-256 of what a file or device holds now; see ``readback.read_back``."""
+        from .readback import read_back
+
+        return read_back(fd, n_bytes, offset_bytes=offset_bytes, path=path)
+
     def mounted(
         self, device: str, filesystem: str, *, read_only: bool = False
     ) -> AbstractContextManager[str]:

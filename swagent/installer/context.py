@@ -37,11 +37,13 @@ class SessionContext:
         chain: Callable[[Artifact, ArtifactData], None],
         cancelled: Callable[[], bool],
         dry_run: bool,
+        verify_write: bool = False,
     ) -> None:
         self.hw = hw
         self.env = env
         self.sync = sync
         self.dry_run = dry_run
+        self.verify_write = verify_write
         self.steps = 0
         self._bus = bus
         self._clock = clock

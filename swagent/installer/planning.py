@@ -119,6 +119,13 @@ class Planner:
                     handler=art.type,
                     hint="`swagent make` fills it in",
                 )
+        if art.prop("verify-write") == "true" and not card.reads_back:
+            raise DescriptionError(
+                f"{art.where}: the handler {art.type!r} does not read back what it writes",
+                artifact=art.label,
+                handler=art.type,
+                hint="remove the property verify-write; raw and rawfile can",
+            )
         _, warnings = read_options(found.Options, art)
         self.warnings += warnings
         return card

@@ -101,8 +101,10 @@ class ArtifactData:
         self._codec = codec
         self._on_bytes = on_bytes or _ignore
         self._hash = _sha256() if codec.sha256 is not None else None
+        self._plain_hash: Digest | None = None
         self._plain_bytes = 0
         self._pieces: Iterator[memoryview] | None = None
+        self._wants_plain = False
         self._rest = memoryview(b"")
         self._most_why = ""
         if codec.plain_bytes is not None:
@@ -117,6 +119,22 @@ class ArtifactData:
     def size_bytes(self) -> int | None:
         """How many plain bytes there will be, None when the image does not say."""
         return self._codec.stored_bytes if self._codec.is_plain else self._codec.plain_bytes
+
+    def want_plain_sha256(self) -> None:
+        """Hash the plain bytes too; where they are the stored ones, one digest serves both."""
+        if not self._codec.is_plain:
+            self._plain_hash = _sha256()
+        elif self._hash is None:
+            self._hash = _sha256()
+        self._wants_plain = True
+
+    @property
+    def plain_sha256(self) -> bytes | None:
+        """Digest of the plain bytes, once all are read or poured; None when nobody asked for it."""
+        if not self._wants_plain:
+            return None
+        found = self._hash if self._codec.is_plain else self._plain_hash
+        return found.digest() if found is not None else None
 
     def readinto(self, buffer: memoryview) -> int:
         """Read plain bytes; 0 only at the end, when all verdicts are in."""
@@ -139,6 +157,8 @@ class ArtifactData:
             n = min(len(buffer), len(self._rest))
             buffer[:n] = self._rest[:n]
             self._rest = self._rest[n:]
+            if self._plain_hash is not None:
+                self._plain_hash.update(buffer[:n])
         self._on_bytes(n)
         return n
 
@@ -172,6 +192,8 @@ class ArtifactData:
         if not self._codec.is_plain:
             for piece in self._decode_inline():
                 writer.write(piece)
+                if self._plain_hash is not None:
+                    self._plain_hash.update(piece)
                 self._on_bytes(len(piece))
             return
         buffer = memoryview(bytearray(max(self._codec.stored_bytes, 1)))
@@ -276,7 +298,8 @@ class ArtifactData:
             hashing.join()
             self._judge_digest()
 
-        producer = Producer(self._decode(blocks(), judge), plain)
+        hashing_plain = HashThread(self._plain_hash)
+        producer = Producer(self._decode(blocks(), judge), plain, hashing_plain)
         try:
             for view in producer:
                 writer.write(view)
@@ -285,6 +308,7 @@ class ArtifactData:
             stored.stop()
             producer.stop()
             hashing.join()
+            hashing_plain.join()
 
 
 class _Writer:

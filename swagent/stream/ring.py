@@ -102,11 +102,17 @@ class Producer:
     """Gathers an iterator's pieces into a ring's buffers in a thread of its own.
 
     Iterating gives filled views in order, each valid until the next; what the thread raised is raised at the end.
+
+    Args:
+        pieces: what to gather.
+        ring: of the buffers.
+        hashing: gets every filled buffer too, if there is one.
     """
 
-    def __init__(self, pieces: Iterator[memoryview], ring: Ring) -> None:
+    def __init__(self, pieces: Iterator[memoryview], ring: Ring, hashing: HashThread | None = None) -> None:
         self._pieces = pieces
         self._ring = ring
+        self._hashing = hashing
         self._filled: queue.SimpleQueue[tuple[Slot, int] | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
@@ -137,14 +143,19 @@ class Producer:
                     at += n
                     done += n
                     if at == len(slot.view):
-                        self._filled.put((slot, at))
+                        self._fill(slot, at)
                         slot = self._ring.take()
                         at = 0
             if at:
-                self._filled.put((slot, at))
+                self._fill(slot, at)
         except Stopped:
             pass
         except BaseException as exc:  # noqa: BLE001 - handed to the consumer, which raises it
             self._error = exc
         finally:
             self._filled.put(None)
+
+    def _fill(self, slot: Slot, n_bytes: int) -> None:
+        if self._hashing is not None:
+            self._hashing.put(slot, n_bytes, self._ring)  # first: the consumer frees it
+        self._filled.put((slot, n_bytes))

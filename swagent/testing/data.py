@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+from hashlib import sha256
+from typing import Any
 
 from swagent.errors import DeviceError, SizeError, SwagentError
 from swagent.model import Reader, Sink
@@ -32,6 +34,7 @@ class FakeData:
         self._size_bytes = size_bytes
         self._chunk_bytes = chunk_bytes
         self._verdict = verdict
+        self._hash: Any = None
         self.read_bytes = 0
         self.ended = False
 
@@ -39,6 +42,15 @@ class FakeData:
     def size_bytes(self) -> int | None:
         """As given."""
         return self._size_bytes
+
+    def want_plain_sha256(self) -> None:
+        """Hash what is read."""
+        self._hash = sha256()
+
+    @property
+    def plain_sha256(self) -> bytes | None:
+        """Digest of what was read, None when nobody asked for it."""
+        return self._hash.digest() if self._hash is not None else None
 
     def readinto(self, buffer: memoryview) -> int:
         """The next bytes, 0 at the end."""
@@ -51,6 +63,8 @@ class FakeData:
             n = len(piece)
             buffer[:n] = piece
         self.read_bytes += n
+        if self._hash is not None:
+            self._hash.update(buffer[:n])
         if n == 0:
             self.ended = True
             if self._verdict is not None:

@@ -10,6 +10,7 @@ from swagent.errors import ArchiveError, DescriptionError, DeviceError, Prefligh
 from swagent.handlers import api, registry
 from swagent.handlers.options import load, read_options
 from swagent.hw import FileSync
+from swagent.hw.readback import read_back
 from swagent.model import Artifact, Kind, Phase, Reader, Sink
 
 from .data import FakeData
@@ -66,6 +67,7 @@ class FakeHardware:
         busy: path to the reason why it must not be written.
         volumes: block device to the folder that appears when it is mounted.
         targets: every image target opened, in order.
+        before_read_back: called with the descriptor that is going to be read back: a place for a device to go wrong.
         program: what ``run`` does, given argv and stdin; returns the exit status.
         ran: every argv given to ``run``.
     """
@@ -77,7 +79,9 @@ class FakeHardware:
         busy: dict[str, str] | None = None,
         volumes: dict[str, str] | None = None,
         program: Callable[[list[str], Reader | None], int] | None = None,
+        before_read_back: Callable[[int], None] | None = None,
     ) -> None:
+        self.before_read_back = before_read_back
         self.capacities = capacities or {}
         self.busy = busy or {}
         self.volumes = volumes or {}
@@ -103,6 +107,12 @@ class FakeHardware:
     def in_use(self, path: str) -> str:
         """What ``busy`` says."""
         return self.busy.get(path, "")
+
+    def read_back(self, fd: int, n_bytes: int, *, offset_bytes: int = 0, path: str) -> bytes:
+        """As the real one does."""
+        if self.before_read_back is not None:
+            self.before_read_back(fd)
+        return read_back(fd, n_bytes, offset_bytes=offset_bytes, path=path)
 
     def mounted(
         self, device: str, filesystem: str, *, read_only: bool = False
@@ -149,6 +159,7 @@ class FakeContext:
     env: Any = field(default_factory=FakeEnv)
     sync: Any = field(default_factory=FileSync)
     dry_run: bool = False
+    verify_write: bool = False
     scripts: dict[str, bytes] = field(default_factory=dict)
     logged: list[tuple[str, str]] = field(default_factory=list)
     progressed_bytes: int = 0
