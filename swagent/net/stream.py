@@ -152,7 +152,7 @@ class HttpStream:
         elif not known.validator:
             why = "the server names no version of the file (a strong ETag, or Last-Modified)"
         if why:
-            raise TransportError(
+            raise type(broken.error)(
                 f"{broken.error.message}; it cannot go on from byte {self.position}, as {why}",
                 hint="start again; a server with ETag and ranges lets downloads go on",
             ) from broken

@@ -116,7 +116,8 @@ class Client:
     def close(self) -> None:
         """Close all connections."""
         for manager in self._managers.values():
-            manager.clear()
+            for key in manager.pools.keys():  # noqa: SIM118 - the container cannot be iterated itself
+                manager.pools[key].close()
         self._managers.clear()
 
     def get(self, *, first: int = 0, last: int | None = None, condition: str = "", ranged: bool) -> Reply:
@@ -385,8 +386,15 @@ def _refusal(status: int, retry_after: str, shown: str) -> Exception:
 def _translated(exc: Exception, shown: str) -> Exception:
     """Our error for a foreign one."""
     import ssl
+    from http.client import HTTPException, IncompleteRead
 
-    from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, ProxyError
+    from urllib3.exceptions import (
+        HTTPError,
+        InvalidHeader,
+        LocationValueError,
+        NewConnectionError,
+        ProxyError,
+    )
     from urllib3.exceptions import TimeoutError as LibraryTimeout
 
     seen: BaseException | None = exc
@@ -401,6 +409,8 @@ def _translated(exc: Exception, shown: str) -> Exception:
             hint="name its authority with --cafile; is the clock right?",
         )
     text = str(reason) or type(reason).__name__
+    if isinstance(reason, IncompleteRead):
+        text = "the connection ended too early"
     late = isinstance(exc, LibraryTimeout) or isinstance(reason, LibraryTimeout | TimeoutError)
     if late and not isinstance(exc, NewConnectionError):  # which calls itself a timeout, whatever happened
         return Broken(DeadlineError(f"{shown}: {text}"))
@@ -411,11 +421,9 @@ def _translated(exc: Exception, shown: str) -> Exception:
         )
     if isinstance(exc, ProxyError) and "Tunnel connection failed: 4" in text:
         return TransportError(f"{shown}: the proxy refuses: {text}")
-    if isinstance(exc, HTTPError | OSError) and not isinstance(exc, LocationValueError):
+    if isinstance(exc, HTTPError | OSError) and not isinstance(exc, LocationValueError | InvalidHeader):
         return Broken(TransportError(f"{shown}: {text}"))
-    from http.client import HTTPException
-
-    if isinstance(exc, HTTPException | ValueError | UnicodeError):
+    if isinstance(exc, HTTPError | HTTPException | ValueError):
         return TransportError(f"{shown}: the server's answer makes no sense: {text}")
     return exc
 
