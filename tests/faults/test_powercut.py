@@ -23,12 +23,13 @@ from swagent.installer.rig import Policy, Rig
 from swagent.installer.session import Session
 from swagent.model import Plan
 from swagent.model import Unit as Facts
-from swagent.stream import Member
+from swagent.stream import Member as ArchiveMember
 from swagent.stream.source import open_source
 from swagent.testing.powercut import Cut, Recording, cuts
 from swagent.testing.recording import Recorder
 from tests.programs import need
 
+from .images import Member
 from .unit import Grub, Loader, OneCopy, OneLargeCopy, Unit
 
 SAFE: tuple[type[Loader], ...] = (Loader, OneCopy, Grub)
@@ -83,13 +84,25 @@ def test_any_cut(folder: Path, loader: type[Loader]) -> None:
     assert boots["a"] and boots["b"], boots
 
 
+@pytest.mark.parametrize("loader", SAFE)
+def test_any_cut_of_an_update_that_fails(folder: Path, loader: type[Loader]) -> None:
+    unit = Unit(folder / "unit", loader())
+    image = unit.images["b"]
+    damaged = image.with_members(lambda members: [*members[:-1], Member("added.conf", b"damaged")])
+    with Recorder(unit.root) as recorder:
+        assert unit.install(damaged, image, pipe=True).code == 21
+    recording = recorder.recording
+    states, boots = judge(unit, recording, sample(recording, SAMPLE // 2, loader.__name__), slot="")
+    assert boots == {"a": states, "b": 0}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pipe", [False, True])
 @pytest.mark.parametrize("loader", SAFE)
 def test_thousands_of_cuts(folder: Path, loader: type[Loader], pipe: bool) -> None:
     unit = Unit(folder / "unit", loader())
     recording = unit.recorded_update(pipe=pipe).recording
-    states, boots = judge(unit, recording, cuts(recording, by_chance=200))
+    states, boots = judge(unit, recording, cuts(recording, by_chance=300))
     assert states * len(SAFE) * 2 >= STATES, f"only {states} states differ"
     assert boots["a"] and boots["b"], boots
 
@@ -145,7 +158,9 @@ def test_one_copy_of_several_sectors_can_be_lost_while_it_is_written(folder: Pat
 class CommitsFirst(Session):
     """Switches, then writes."""
 
-    def _write(self, plan: Plan, rest: Iterator[Member], members: Mapping[str, Member] | None) -> None:
+    def _write(
+        self, plan: Plan, rest: Iterator[ArchiveMember], members: Mapping[str, ArchiveMember] | None
+    ) -> None:
         for name, value in plan.description.bootenv.items():
             self._env.stage(name, value)
         self._env.succeed()
@@ -226,7 +241,7 @@ WRONG: tuple[tuple[str, str], ...] = (
 
 @pytest.mark.parametrize(("fault", "complaint"), WRONG)
 def test_wrong_installers_are_caught(folder: Path, fault: str, complaint: str) -> None:
-    unit = Unit(folder / "unit", BigEnvironment() if fault == "overwrites" else Loader())
+    unit = Unit(folder / "unit", OneOfTwo() if fault == "overwrites" else Loader())
     with Recorder(unit.root) as recorder:
         install_with(
             unit,
@@ -238,10 +253,8 @@ def test_wrong_installers_are_caught(folder: Path, fault: str, complaint: str) -
     assert next(found, "nothing is wrong").startswith(complaint)
 
 
-class BigEnvironment(Loader):
-    """Two copies of several sectors, of which one was never valid."""
-
-    variables = OneLargeCopy.variables
+class OneOfTwo(Loader):
+    """Two copies, of which one was never valid."""
 
     def files(self, root: Path) -> dict[str, bytes]:
         files = super().files(root)

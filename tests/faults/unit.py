@@ -15,7 +15,7 @@ from swagent.installer.journal import Journal
 from swagent.testing.powercut import Tree, read_tree
 from swagent.testing.recording import Recorder
 
-from .device import Device
+from .device import Device, Outcome
 from .images import Image, Member, described, entry, half_noise, noise, signed
 
 SLOT_BYTES = 600_001
@@ -54,13 +54,17 @@ FIRST, SECOND, NEW = (
 )
 
 
+ONE_SECTOR = {"slot": "a", "bootcount": "0"}
+SEVERAL_SECTORS = {**ONE_SECTOR, "bootcmd": "run it; " * 100}
+
+
 class Loader:
     """Where the boot variables are; this one: U-Boot, two copies."""
 
     name = "uboot"
     copies = 2
     env_bytes = 0x1000
-    variables: dict[str, str] = {"slot": "a", "bootcount": "0"}  # noqa: RUF012 - never changed
+    variables = SEVERAL_SECTORS
 
     def files(self, root: Path) -> dict[str, bytes]:
         """What there is of it before any update."""
@@ -89,12 +93,13 @@ class OneCopy(Loader):
     """U-Boot, one copy whose variables fit into its first sector."""
 
     copies = 1
+    variables = ONE_SECTOR
 
 
-class OneLargeCopy(OneCopy):
+class OneLargeCopy(Loader):
     """U-Boot, one copy of more variables than one sector holds."""
 
-    variables = {"slot": "a", "bootcount": "0", "bootcmd": "run it; " * 100}  # noqa: RUF012 - never changed
+    copies = 1
 
 
 class Grub(Loader):
@@ -147,7 +152,7 @@ class Unit(Device):
     def _image(self, slot: str) -> Image:
         root = self.root
         rootfs, conf = Member("rootfs.img", NEW.rootfs), Member("app.conf", NEW_CONF)
-        added = Member("added.conf", ADDED)
+        added, made = Member("added.conf", ADDED), {"atomic_install": True, "create_destination": True}
         kernel = Member("kernel.gz", gzip.compress(NEW.kernel, mtime=0))
         text = described(
             {
@@ -163,25 +168,28 @@ class Unit(Device):
                 ],
                 "files": [
                     entry(conf, path=f"{root}/data/app.conf", atomic_install=True),
-                    entry(added, path=f"{root}/data/made/for/added.conf", create_destination=True),
+                    entry(added, path=f"{root}/data/made/for/added.conf", **made),
                 ],
                 "bootenv": [f'{{ name = "slot"; value = "{slot}"; }}'],
             }
         )
         return Image("power", b"070701", signed(text, rootfs, kernel, conf, added))
 
-    def update(self, slot: str, *, pipe: bool = False) -> None:
-        """Install the new system into a copy and switch to it; must succeed."""
-        image = self.images[slot]
+    def swagent(self, argv: list[str]) -> Outcome:
         saved = os.environ.get("STATE_DIRECTORY")
         os.environ["STATE_DIRECTORY"] = str(self.root / "state")
         try:
-            outcome = self.install(image.raw, image, pipe=pipe)
+            return super().swagent(argv)
         finally:
             if saved is None:
                 del os.environ["STATE_DIRECTORY"]
             else:
                 os.environ["STATE_DIRECTORY"] = saved
+
+    def update(self, slot: str, *, pipe: bool = False) -> None:
+        """Install the new system into a copy and switch to it; must succeed."""
+        image = self.images[slot]
+        outcome = self.install(image.raw, image, pipe=pipe)
         assert outcome.code == 0, outcome
 
     def recorded_update(self, slot: str = "b", *, pipe: bool = False) -> Recorder:
