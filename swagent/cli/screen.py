@@ -28,10 +28,12 @@ class Syslog:
         syslog.openlog("swagent", syslog.LOG_PID, syslog.LOG_USER)
 
     def show(self, event: Event) -> None:
-        """Log lines, and the verdict."""
+        """Log lines, notes, and the verdict."""
         if event.event == "log":
             level = str(event.facts.get("level"))
             self._syslog.syslog(self._priorities.get(level, self._syslog.LOG_DEBUG), event.message)
+        elif event.event == "update.noted":
+            self._syslog.syslog(self._syslog.LOG_WARNING, event.message)
         elif event.event == "update.verdict":
             good = event.facts.get("exit_code") == 0
             text = f"{event.facts.get('result')} {event.message}".rstrip()

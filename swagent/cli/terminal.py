@@ -121,6 +121,8 @@ class Terminal:
             self._signed = "not signed"
         elif name == "update.planned":
             self._plan(facts)
+        elif name == "update.noted":
+            self._log(event, "warning")
         elif name == "update.verdict":
             self._verdict(event)
         elif not self._live:
@@ -133,7 +135,7 @@ class Terminal:
             names = [clean(str(variable)) for variable in facts.get("variables") or []]
             self._keep("done", "boot environment", ", ".join(names) or "unchanged", [])
         elif name == "log" and _text(facts, "level") in self._levels:
-            self._log(event)
+            self._log(event, _text(facts, "level"))
         if self._live and event.time_s - self._drawn_s >= REDRAW_S - 1e-6:
             self._draw(event.time_s)
 
@@ -240,8 +242,8 @@ class Terminal:
         details = [" " * 9, f"{seconds(taken):>7}"] if isinstance(taken, int | float) else []
         self._keep("done", clean(event.artifact) or "script", what, details)
 
-    def _log(self, event: Event) -> None:
-        level = {"warn": "warning"}.get(_text(event.facts, "level"), _text(event.facts, "level"))
+    def _log(self, event: Event, level: str) -> None:
+        level = {"warn": "warning"}.get(level, level)
         colour = {"warning": "yellow", "error": "red"}.get(level)
         word = paint(level, colour, colour=self._colour) if colour else level
         self._kept.append(f"  {word}: {clean(event.message)}")

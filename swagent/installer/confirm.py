@@ -136,6 +136,11 @@ def confirm(parts: Confirmation, checks: Callable[[], Sequence[Check]]) -> Outco
         return Outcome(record, f"{record.label} is {record.state.value}; nothing to confirm")
     if record.boot_id == journal.boot_id:
         return Outcome(record, f"{record.label} is installed and waits for its first boot")
+    if record.variables and (parts.bootloader is None or parts.bootloader.name == "none"):
+        raise SettingsError(
+            f"{record.label} switched a boot environment, and none is configured here",
+            hint="name the boot loader as for the install: -B, or bootloader in the settings",
+        )
     went_back = _gone_back(parts, record)
     if went_back:
         _roll_back(parts, record, f"the boot loader went back: {went_back}", {STATE_MARKER: FAILED})

@@ -167,9 +167,12 @@ class Session:
             return
         found = recover(self._journal, self._rig.bootloader, self._rig.clock)
         if self._journal.problem:
-            self._ctx.log("warn", self._journal.problem)
+            self._note("journal", self._journal.problem)
         if found is not None:
-            self._ctx.log("warn", found.message)
+            self._note("cut", found.message)
+
+    def _note(self, about: str, message: str) -> None:
+        self._ctx.tell("update.noted", message=message, facts={"about": about})
 
     def _refuse_what_rolled_back(self, intake: Intake) -> None:
         from swagent.crypto.digest import sha256
@@ -187,15 +190,13 @@ class Session:
                     hint="install a corrected one, or forget it with `swagent confirm --clear`",
                 )
         if self._rig.journal.problem:
-            self._ctx.log("warn", self._rig.journal.problem)
+            self._note("journal", self._rig.journal.problem)
 
     def _judge_floor(self, plan: Plan) -> None:
         """The gate refuses what is below the floor; here is noted that somebody let it in."""
         policy, version = self._policy, plan.description.version
         if policy.below_floor and policy.floor and compare(version, policy.floor) < 0:
-            self._ctx.log(
-                "warn", f"release {version} is below the floor {policy.floor}: {policy.below_floor}"
-            )
+            self._note("floor", f"release {version} is below the floor {policy.floor}: {policy.below_floor}")
             self._transaction.reached(State.AUTHORIZED, below_floor=short(policy.below_floor))
 
     def inspect(self) -> Inspection:
