@@ -49,6 +49,13 @@ versions : ( { name = "boot"; version = "1"; }, { name = "boot"; version = "2"; 
 """
 
 
+@pytest.mark.parametrize("text", ['( "/a.pem", "/b.pem" )', '[ "/a.pem", "/b.pem" ]'])
+@pytest.mark.parametrize("name", ["public-key-file", "ca-path"])
+def test_several_keys(name: str, text: str) -> None:
+    found, _ = read(f"globals : {{ {name} = {text}; }};")
+    assert found.public_key_files == ("/a.pem", "/b.pem")
+
+
 def test_every_key_in_use_arrives() -> None:
     found, ignored = read(FULL)
     assert ignored == []
@@ -244,6 +251,10 @@ def test_a_description_is_never_unbounded(given: int, size_bytes: int) -> None:
         ("globals : { reboot = true; };", "reboot must be a text", ""),
         ('globals : { bootloader = "' + "x" * 256 + '"; };', "longer than 255", ""),
         ('globals : { ca-path = "a"; public-key-file = "a"; };', "the same setting", "remove one"),
+        ('globals : { public-key-file = ( ); };', "list without a text", ""),
+        ('globals : { public-key-file = ( "a", "" ); };', "with an empty one", ""),
+        ('globals : { public-key-file = ( "a", 1 ); };', "must be a text", ""),
+        ('globals : { crl-path = ( "a" ); };', "must be a text", ""),
         (
             'globals : { }; update-types : ( { reboot = "enabled"; } );',
             "update-types[0]: name is missing",
