@@ -30,11 +30,11 @@ from swagent.testing.recording import Recorder
 from tests.programs import need
 
 from .images import Member
-from .unit import Grub, Loader, OneCopy, OneLargeCopy, Unit
+from .unit import Ebg, Grub, Loader, OneCopy, OneLargeCopy, Unit
 
-SAFE: tuple[type[Loader], ...] = (Loader, OneCopy, Grub)
+SAFE: tuple[type[Loader], ...] = (Loader, OneCopy, Grub, Ebg)
 SAMPLE = 40
-STATES = 2000
+STATES_EACH = 300
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_thousands_of_cuts(folder: Path, loader: type[Loader], pipe: bool) -> No
     unit = Unit(folder / "unit", loader())
     recording = unit.recorded_update(pipe=pipe).recording
     states, boots = judge(unit, recording, cuts(recording, by_chance=300))
-    assert states * len(SAFE) * 2 >= STATES, f"only {states} states differ"
+    assert states >= STATES_EACH, f"only {states} states differ"
     assert boots["a"] and boots["b"], boots
 
 
@@ -114,6 +114,7 @@ def test_cut_again_in_the_update_that_follows(folder: Path, loader: type[Loader]
     first = unit.recorded_update().recording
     for cut, tree in first.crashes(sample(first, 12, "again")):
         tree.restore(unit.root)
+        unit.loader.start(unit.root)
         slot = {"a": "b", "b": "a"}[unit.loader.read(unit.root)["slot"]]
         second = unit.recorded_update(slot).recording
         try:
@@ -122,7 +123,7 @@ def test_cut_again_in_the_update_that_follows(folder: Path, loader: type[Loader]
             raise AssertionError(f"{exc}\nafter a first\n{first.story(cut)}") from exc
 
 
-@pytest.mark.parametrize("loader", SAFE)
+@pytest.mark.parametrize("loader", [Loader, OneCopy, Grub])
 def test_the_boot_loader_s_own_tool_agrees(folder: Path, loader: type[Loader]) -> None:
     unit = Unit(folder / "unit", loader())
     need(unit.loader.tool(unit.root)[0])

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from swagent.bootloader import ubootenv
+from swagent.bootloader.ebg import EfiBootGuard
+from swagent.bootloader.ebgenv import STRING_TYPE, TEXT_BYTES, Environment, Record, build, parse
 from swagent.bootloader.grub import Grub as GrubEnv
 from swagent.bootloader.uboot import UBoot
 from swagent.errors import BootEnvError
@@ -79,6 +81,16 @@ class Loader:
         """How swagent is told of it."""
         return ["-B", "uboot", "--fwenv-config", f"{root}/fw_env.config"]
 
+    marks = True
+    """Whether the environment tells that an update has begun; the journal does everywhere."""
+
+    def settings(self, root: Path) -> str:
+        """The settings file."""
+        return "globals : { };\n"
+
+    def start(self, root: Path) -> None:
+        """The boot loader has started what the environment names, and the system has said that it is good."""
+
     def read(self, root: Path) -> dict[str, str]:
         """The variables in force, as swagent reads them."""
         lock = str(root.parent / "run" / "env.lock")
@@ -121,6 +133,39 @@ class Grub(Loader):
         return ["grub-editenv", f"{root}/boot/grubenv", "list"]
 
 
+class Ebg(Loader):
+    """EFI Boot Guard, two config partitions."""
+
+    name = "ebg"
+    variables = ONE_SECTOR
+    marks = False
+
+    def files(self, root: Path) -> dict[str, bytes]:
+        records = [
+            Record(name.encode(), STRING_TYPE, value.encode() + b"\0") for name, value in ONE_SECTOR.items()
+        ]
+        kernel = "C:BOOT:vmlinuz".encode("utf-16-le").ljust(TEXT_BYTES, b"\0")
+        environment = Environment(kernel, bytes(TEXT_BYTES), 0, 0, 30, 2, tuple(records), 4096)
+        copies = (environment, environment._replace(revision=1))
+        return {f"config{n}/BGENV.DAT": build(copy) for n, copy in enumerate(copies)}
+
+    def settings(self, root: Path) -> str:
+        return f'globals : {{ }};\nswagent : {{ ebg-config-paths = "{root}/config0 {root}/config1"; }};\n'
+
+    def options(self, root: Path) -> list[str]:
+        return ["-B", "ebg"]
+
+    def start(self, root: Path) -> None:
+        for path in sorted(root.glob("config*/BGENV.DAT")):
+            copy = parse(path.read_bytes(), str(path))
+            if copy is not None and copy.ustate == 1:
+                path.write_bytes(build(copy._replace(ustate=2)))  # as the boot loader does, trying it
+        EfiBootGuard({"ebg-config-paths": f"{root}/config0 {root}/config1"}).set_many({"ustate": "0"})
+
+    def read(self, root: Path) -> dict[str, str]:
+        return EfiBootGuard({"ebg-config-paths": f"{root}/config0 {root}/config1"}).all()
+
+
 class Unit(Device):
     """The device."""
 
@@ -128,6 +173,7 @@ class Unit(Device):
         self.loader = loader
         super().__init__(folder)
         (self.root / "aes.key").unlink()
+        (folder / "swupdate.cfg").write_text(loader.settings(self.root))
         self.images = {slot: self._image(slot) for slot in "ab"}
         self.before = Tree(
             {
@@ -139,7 +185,7 @@ class Unit(Device):
                 "sw-versions": OLD_VERSIONS,
                 **loader.files(self.root),
             },
-            frozenset({"data", "boot"}),
+            frozenset({"data", "boot", "config0", "config1"}),
         )
         self.before.restore(self.root)
 
@@ -216,7 +262,7 @@ class Unit(Device):
         if digests(tree, slot) not in (FIRST.digests, NEW.digests):
             return f"copy {slot} boots and is not complete"
         begun = digests(tree, OTHER[slot]) not in (FIRST.digests, SECOND.digests, NEW.digests)
-        if begun and "recovery_status" not in variables:
+        if begun and self.loader.marks and "recovery_status" not in variables:
             return f"copy {OTHER[slot]} is half written, and nothing says that an update had begun"
         journal = Journal(str(self.root / "state"), "")
         record = journal.read().last
@@ -242,6 +288,7 @@ class Unit(Device):
 
     def recover(self) -> Tree:
         """Install the update into the copy that does not run, as the next attempt would; what is there afterwards."""
+        self.loader.start(self.root)
         slot = OTHER[self.loader.read(self.root)["slot"]]
         self.update(slot)
         variables = self.loader.read(self.root)
