@@ -18,7 +18,7 @@ CONTENT = bytes(range(256)) * 5000
 
 
 def entry(kind: str, path: Path, **more: Any) -> Artifact:
-    place = {"device": str(path)} if kind == "raw" else {"path": str(path)}
+    place: dict[str, Any] = {"device": str(path)} if kind == "raw" else {"path": str(path)}
     art = Artifact(Kind.IMAGE if kind == "raw" else Kind.FILE, kind, "a.img", **place)
     return art._replace(**more)
 
