@@ -526,6 +526,22 @@ CASES = [
         software(files(to_file("a", name="new", version="1", install_if_higher=True))),
         settings=GLOBALS % "" + 'versions: ( { name = "app"; version = "2"; } );\n',
     ),
+    # an attribute of ours, which SWUpdate ignores
+    chosen(
+        "requires-met",
+        software('requires = { app = ">=2,<3"; };', only_a()),
+        settings=GLOBALS % "" + 'versions: ( { name = "app"; version = "2.1"; } );\n',
+        quick=True,
+    ),
+    chosen(
+        "requires-missing",
+        software('requires = { app = ">=3"; };', only_a()),
+        settings=GLOBALS % "" + 'versions: ( { name = "app"; version = "2.1"; } );\n',
+        exit=31,
+        ours={},
+        differs="requires",
+        quick=True,
+    ),
 ]
 
 

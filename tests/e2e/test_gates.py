@@ -102,10 +102,20 @@ def test_a_low_battery(tmp_path: Path) -> None:
     for name, value in (("type", "Battery"), ("status", "Discharging"), ("capacity", "29")):
         (battery / name).write_text(f"{value}\n")
     mounted = 'mount --bind "$0" "$1" && shift && exec "$@"'
-    inside = [sys.executable, "-m", "swagent", "-i", update, "--allow-unsigned", "-f", "settings", "--json"]
+    inside = [
+        sys.executable,
+        "-m",
+        "swagent",
+        "-i",
+        str(update),
+        "--allow-unsigned",
+        "-f",
+        "settings",
+        "--json",
+    ]
     private = str(tmp_path / "tmp")
     env = {"PYTHONPATH": str(PROJECT), "TMPDIR": private, "RUNTIME_DIRECTORY": private}
-    words = ["unshare", "-m", "sh", "-c", mounted, battery.parent, supplies, *inside]
+    words = ["unshare", "-m", "sh", "-c", mounted, str(battery.parent), supplies, *inside]
     done = run(words, cwd=tmp_path, env=env)
     if done.code == 32:
         pytest.skip(f"needs the right to mount: {done.text}")
