@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .keys import Keys
+from tests.programs import run
+
+from .keys import Keys, make_keys
 
 PROJECT = Path(__file__).parents[2]
 TEXT = """software = { version = "@@V@@"; description = "July"; stable: {
@@ -132,3 +134,52 @@ def test_the_time_of_members(typed: Typed) -> None:
 )
 def test_mistakes_have_their_exit_code(typed: Typed, words: tuple[str, ...], code: int) -> None:
     typed(*words, code=code)
+
+
+def test_time_and_further_certificates_of_a_cms_signature(typed: Typed, keys: Keys) -> None:
+    key, certificate = keys.folder / "key.pem", keys.folder / "cert.pem"
+    make_keys(typed.folder)  # another pair, whose certificate is carried along
+    make = (
+        "make",
+        "-s",
+        "sw-description",
+        "-o",
+        "out.swu",
+        "-D",
+        "V=1",
+        "-k",
+        key,
+        "--certificate",
+        certificate,
+    )
+
+    def printed(member: str = "sw-description.sig") -> str:
+        typed("extract", "out.swu", member, "-d", "out")
+        path = typed.folder / "out" / member
+        done = run(["openssl", "cms", "-cmsout", "-print", "-inform", "DER", "-in", path])
+        path.unlink()
+        return done.text
+
+    typed(*make)
+    assert "signingTime" not in printed()
+    assert printed().count("d.certificate:") == 1
+    typed(*make, "--extra-certificate", "cert.pem", SOURCE_DATE_EPOCH="1750000000")
+    text = printed()
+    assert "signingTime" in text
+    assert "Jun 15 15:06:40 2025 GMT" in text
+    assert text.count("d.certificate:") == 2
+    typed("sign", "out.swu", "-k", key, "--certificate", certificate, SOURCE_DATE_EPOCH="1760000000")
+    assert "Oct  9 08:53:20 2025 GMT" in printed()
+    typed(
+        "make", "-s", "sw-description", "-o", "o.swu", "--unsigned", "--extra-certificate", "cert.pem", code=2
+    )
+
+
+def test_a_private_key_that_others_can_read(typed: Typed, keys: Keys) -> None:
+    (typed.folder / "k").write_bytes((keys.folder / "key.pem").read_bytes())
+    (typed.folder / "k").chmod(0o640)
+    make = ("make", "-s", "sw-description", "-o", "out.swu", "-D", "V=1", "-k", "k")
+    assert "chmod 600 k" in typed(*make, code=70)
+    assert not (typed.folder / "out.swu").exists()
+    (typed.folder / "k").chmod(0o600)
+    typed(*make)
