@@ -153,7 +153,6 @@ class Session:
             return self._end("checked", plan)
         self._run_command(self._policy.pre_update, plan, "pre-update")
         self._write(plan, intake.rest, members)
-        self._keep_good_time()
         return self._end("installed", plan)
 
     def log(self, level: str, message: str) -> None:
@@ -322,6 +321,8 @@ class Session:
         wanted = _by_member(plan)
         for member in rest:
             uses = wanted.pop(member.name, [])
+            for planned in uses:
+                judge_size(planned.artifact, member)  # of a file the planner did
             if not uses:
                 self._members.pass_over(member)
             elif members is None and len(uses) > 1:
@@ -367,6 +368,7 @@ class Session:
             self._fail(plan, exc)
             raise
         # the update is installed: what fails from here on is told, but undoes nothing
+        self._keep_good_time()
         self._write_versions(plan)
         self._run_command(self._policy.post_update, plan, "post-update")
 

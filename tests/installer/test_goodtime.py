@@ -221,3 +221,8 @@ def test_bare_keys_ask_for_no_time(device: Device) -> None:
     assert done.ok
     assert "clock" not in done.text
     assert device.stored_s == 0
+
+
+def test_a_post_update_command_that_fails_comes_after(device: Device) -> None:
+    assert device.install("new", T, "-p", "false").code == 42
+    assert device.stored_s == T
