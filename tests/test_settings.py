@@ -142,6 +142,10 @@ swagent : {
     battery-min-percent = 30;
     consent-command = "/usr/bin/ask --now";
     verify-write = true;
+    state-directory = "/data/swagent";
+    confirm-bootenv = "upgrade_available=0 bootcount=";
+    confirm-fail-bootenv = "bootcount=99";
+    version-floor = true;
     slots : (
         { selection = "stable,copy1"; device = "/dev/mmcblk0p2"; },
         { selection = "stable,copy2"; device = "/dev/mmcblk0p3"; }
@@ -155,6 +159,10 @@ def test_the_group_that_is_ours() -> None:
     assert not ignored
     assert (found.battery_min_percent, found.consent_command) == (30, "/usr/bin/ask --now")
     assert found.verify_write
+    assert found.state_directory == "/data/swagent"
+    assert found.confirm_bootenv == ("upgrade_available=0", "bootcount=")
+    assert found.confirm_fail_bootenv == ("bootcount=99",)
+    assert found.version_floor
     assert found.select == AUTO
     first, second = Selection("stable", "copy1"), Selection("stable", "copy2")
     assert found.slots == ((first, "/dev/mmcblk0p2"), (second, "/dev/mmcblk0p3"))

@@ -127,7 +127,7 @@ def confirm(parts: Confirmation, checks: Callable[[], Sequence[Check]]) -> Outco
     record = journal.read().last
     if record is None:
         return Outcome(None, "no update is known; nothing to confirm")
-    if record.state is State.ROLLED_BACK and not _gone_back(parts, record):
+    if record.state is State.ROLLED_BACK and not _gone_back(parts, record, by_marker=False):
         raise RolledBack(
             f"{record.label} was found to be bad ({record.message}), and is still what the boot loader starts",
             hint="reboot, or switch back by hand",
@@ -141,7 +141,7 @@ def confirm(parts: Confirmation, checks: Callable[[], Sequence[Check]]) -> Outco
             f"{record.label} switched a boot environment, and none is configured here",
             hint="name the boot loader as for the install: -B, or bootloader in the settings",
         )
-    went_back = _gone_back(parts, record)
+    went_back = _gone_back(parts, record, by_marker=True)
     if went_back:
         _roll_back(parts, record, f"the boot loader went back: {went_back}", {STATE_MARKER: FAILED})
     wanted = checks()
@@ -219,7 +219,7 @@ def _roll_back(parts: Confirmation, record: Record, reason: str, changes: Mappin
     )
 
 
-def _gone_back(parts: Confirmation, record: Record) -> str:
+def _gone_back(parts: Confirmation, record: Record, *, by_marker: bool) -> str:
     """Why it is known that the boot loader does not start this update any more, "" when it does or nobody knows."""
     device = parts.slots.get(record.selection)
     if device is not None and parts.runs_from(device) is False:
@@ -227,11 +227,13 @@ def _gone_back(parts: Confirmation, record: Record) -> str:
     if parts.bootloader is None or not record.variables:
         return ""
     env = parts.bootloader.all()
-    moving = _COUNTERS | _OURS | set(parts.on_pass) | set(parts.on_fail)
+    moving = _COUNTERS | _OURS | set(parts.on_pass)  # what on_fail stores is a way back
     for name, value in record.variables.items():
         now = env.get(name, "")
         if name not in moving and now != value:
             return f"{name} is {short(now)!r}, no longer {short(value)!r}"
+    if by_marker and STATE_MARKER in record.variables and env.get(STATE_MARKER) == FAILED:
+        return f"it has set {STATE_MARKER} to {FAILED}"
     count, limit = _number(env.get("bootcount")), _number(env.get("bootlimit"))
     if env.get("upgrade_available", "0") not in ("", "0") and 0 < limit < count:
         return f"bootcount is {count}, above bootlimit {limit}, which makes U-Boot run altbootcmd"

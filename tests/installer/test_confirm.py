@@ -129,6 +129,13 @@ def test_without_a_state_marker_none_is_written(tmp_path: Path) -> None:
     assert unit.env.steps == [{"upgrade_available": "0", "bootcount": "0"}]
 
 
+def test_with_another_boot_loader_nothing_is_decided(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    with pytest.raises(SettingsError, match="none is configured here"):
+        unit.confirm(GOOD, bootloader=False)
+    assert unit.last().state is State.COMMITTED
+
+
 def test_without_a_boot_loader(tmp_path: Path) -> None:
     unit = Unit(tmp_path, variables={})
     unit.confirm(GOOD, bootloader=False)
@@ -205,6 +212,12 @@ def test_uboot_has_counted_too_far(tmp_path: Path) -> None:
     unit = Unit(tmp_path)
     unit.env = Env(slot="b", upgrade_available="1", bootcount="4", bootlimit="3")
     rolled_back(unit, "bootcount is 4, above bootlimit 3")
+
+
+def test_the_boot_loader_says_so(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    unit.env = Env(slot="b", ustate="3")
+    rolled_back(unit, "it has set ustate to 3")
 
 
 def test_the_other_copy_runs(tmp_path: Path) -> None:
