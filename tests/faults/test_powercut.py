@@ -3,6 +3,7 @@
 An update is recorded as it runs on real files; ``swagent.testing.powercut`` tells what may be left of them.
 """
 
+import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -11,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from swagent import handlers
-from swagent.bootloader import Bootloader
-from swagent.bootloader.fwenv import Place
+from swagent.bootloader import Bootloader, ubootenv
 from swagent.bootloader.uboot import UBoot
 from swagent.clock import SystemClock
 from swagent.events import EventBus
@@ -191,11 +191,17 @@ class ForgetsFsync(Hardware):
 
 
 class OverwritesWhatIsInForce(UBoot):
-    """Writes the copy of the environment that boots."""
+    """Writes the copy of the environment that boots: the first one of ``OneOfTwo``."""
 
-    def _current(self, places: tuple[Place, ...], raw: list[bytes]) -> tuple[int, int, bytes]:
-        index, flags, data = super()._current(places, raw)
-        return 1 - index, flags, data
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        super().__init__(settings)
+        self._path = Path(settings["fwenv-config-location"]).with_name("env.bin")
+
+    def set_many(self, changes: Mapping[str, str | None]) -> None:
+        variables = {name: value for name, value in {**self.all(), **changes}.items() if value}
+        with self._path.open("r+b", buffering=0) as file:
+            file.write(ubootenv.build_copy(variables, Loader.env_bytes, flags=1))
+            os.fsync(file.fileno())
 
 
 def install_with(

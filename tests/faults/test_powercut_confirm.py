@@ -1,0 +1,103 @@
+"""Power cuts while an update is confirmed or rolled back after its first boot: the verdict is reached all the same.
+
+A reboot is another boot id: that in the journal is changed.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swagent.installer.journal import Journal, State
+from swagent.testing.powercut import cuts
+from swagent.testing.recording import Recorder
+
+from .unit import Grub, Loader, Unit
+
+LOADERS = (Loader, Grub)
+CONFIRMED, ROLLED_BACK = 0, 81
+
+
+class Booted(Unit):
+    """A device that has been updated to copy b and started again; what fails goes back to copy a."""
+
+    def __init__(self, folder: Path, loader: Loader) -> None:
+        super().__init__(folder, loader)
+        (folder / "swupdate.cfg").write_text(
+            'globals : { };\nswagent : { confirm-bootenv = "bootcount=0"; confirm-fail-bootenv = "slot=a"; };\n'
+        )
+        self.checks = folder / "checks"
+        self.checks.mkdir()
+        self.update("b")
+        self.reboot()
+
+    @property
+    def slot(self) -> str:
+        return self.loader.read(self.root)["slot"]
+
+    @property
+    def state(self) -> State:
+        journal = Journal(str(self.root / "state"), "")
+        record = journal.read().last
+        assert record is not None and not journal.problem, journal.problem
+        return record.state
+
+    def reboot(self) -> None:
+        path = self.root / "state" / "journal.json"
+        path.write_text(re.sub('"boot_id": "[^"]*"', '"boot_id": "an earlier one"', path.read_text()))
+
+    def confirm(self, *, good: bool) -> int:
+        """Ask whether the running system is good."""
+        (self.checks / "one.cfg").write_text(f'check: {{ command = "{str(good).lower()}"; }};\n')
+        config = ["-f", str(self.folder / "swupdate.cfg"), *self.loader.options(self.root)]
+        return self.swagent(["confirm", "--dir", str(self.checks), *config]).code
+
+
+@pytest.fixture
+def folder(tmp_path: Path, quick_folder: Path) -> Iterator[Path]:
+    path = quick_folder / tmp_path.name
+    path.mkdir()
+    yield path
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_cut_while_it_is_confirmed(folder: Path, loader: type[Loader]) -> None:
+    unit = Booted(folder / "unit", loader())
+    with Recorder(unit.root) as recorder:
+        assert unit.confirm(good=True) == CONFIRMED
+    recording = recorder.recording
+    assert len(recording.operations) > 8
+    for cut, tree in recording.crashes(cuts(recording, by_chance=5)):
+        story = recording.story(cut)
+        tree.restore(unit.root)
+        assert unit.wrong(tree) == "", story
+        assert unit.slot == "b", story
+        if cut.point == len(recording.operations):
+            assert unit.state is State.CONFIRMED, story
+        unit.reboot()
+        assert unit.confirm(good=True) == CONFIRMED, story
+        assert (unit.state, unit.loader.read(unit.root)["ustate"]) == (State.CONFIRMED, "0"), story
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_cut_while_it_is_rolled_back(folder: Path, loader: type[Loader]) -> None:
+    """The old system, which is good, must not be taken for the new one."""
+    unit = Booted(folder / "unit", loader())
+    with Recorder(unit.root) as recorder:
+        assert unit.confirm(good=False) == ROLLED_BACK
+    recording = recorder.recording
+    for cut, tree in recording.crashes(cuts(recording, by_chance=5)):
+        story = recording.story(cut)
+        tree.restore(unit.root)
+        assert unit.wrong(tree) == "", story
+        if cut.point == len(recording.operations):
+            assert (unit.state, unit.slot) == (State.ROLLED_BACK, "a"), story
+        for _ in range(3):
+            unit.reboot()
+            unit.confirm(good=unit.slot == "a")
+        assert (unit.state, unit.slot) == (State.ROLLED_BACK, "a"), story
+        unit.reboot()
+        assert unit.confirm(good=True) == 0, f"it goes on being rolled back\n{story}"
+        image = unit.images["b"]
+        assert unit.install(image.raw, image, pipe=False).code == ROLLED_BACK, f"installed again\n{story}"
