@@ -1,10 +1,13 @@
 """Gates on the state of the unit: what runs from where, and on what power."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from swagent.errors import DeviceError, PreflightRefused
-from swagent.hw.power import Power
 from swagent.model import Artifact, Fate, Kind, Plan, Unit
+
+if TYPE_CHECKING:
+    from swagent.hw.power import Power
 
 
 class RunningSystemGate:
@@ -62,7 +65,7 @@ class PowerGate:
 
     name = "power"
 
-    def __init__(self, least_percent: int, power: Callable[[], Power]) -> None:
+    def __init__(self, least_percent: int, power: "Callable[[], Power]") -> None:
         self._least_percent = least_percent
         self._power = power
 
