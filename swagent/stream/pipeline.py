@@ -204,7 +204,8 @@ class ArtifactData:
         buffer = memoryview(bytearray(min(STORED_BYTES, max(self._codec.stored_bytes, 1))))
 
         def blocks() -> Iterator[memoryview]:
-            while n := self._stored.readinto(buffer):
+            # filled, so that a decoder sees the same blocks, and says the same of damage, as in `_pour_decoded`
+            while n := _fill(self._stored, buffer):
                 if self._hash is not None:
                     self._hash.update(buffer[:n])
                 yield buffer[:n]

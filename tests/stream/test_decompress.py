@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swagent.errors import ArchiveError
@@ -55,6 +55,7 @@ def test_windows_of_zstd(options: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)  # other work on the machine must not fail a test
 @given(st.lists(st.binary(max_size=2000), min_size=1, max_size=4), st.integers(1, 300))
 def test_several_streams_are_one(kind: Compression, plains: list[bytes], piece_bytes: int) -> None:
     stored = b"".join(COMPRESSORS[kind](plain) for plain in plains)
@@ -82,6 +83,7 @@ def test_garbage_behind_a_stream(kind: Compression, tail: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)  # other work on the machine must not fail a test
 @given(st.binary(min_size=1, max_size=200))
 def test_no_stream_at_all(kind: Compression, data: bytes) -> None:
     with pytest.raises(ArchiveError, match="member"):
@@ -89,6 +91,7 @@ def test_no_stream_at_all(kind: Compression, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None)  # other work on the machine must not fail a test
 @given(st.integers(0), st.integers(0, 7))
 def test_a_flipped_bit_is_an_error_or_harmless(kind: Compression, at: int, bit: int) -> None:
     plain = half_noise(600)
@@ -114,6 +117,7 @@ def test_a_window_beyond_all_bounds_is_refused() -> None:
         plain_of(Compression.XZ, stored)
 
 
+@settings(deadline=None)  # other work on the machine must not fail a test
 @given(st.binary(max_size=3000), st.integers(1, 500), st.integers(0, 50))
 def test_zlib_does_as_well_as_isal(plain: bytes, piece_bytes: int, cut: int) -> None:
     """The engine of the standard library, where isal is not installed."""

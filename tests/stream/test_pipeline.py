@@ -92,11 +92,11 @@ def pour(reader: Reader, codec: Codec) -> Outcome:
 
 
 COMPRESSIONS = st.sampled_from([Compression.NONE, Compression.ZLIB, Compression.ZSTD])
-PLAINS = st.binary(max_size=500) | st.builds(half_noise, st.integers(0, 60_000), st.integers(0, 5))
+PLAINS = st.binary(max_size=500) | st.builds(half_noise, st.integers(0, 20_000), st.integers(0, 5))
 CHUNKS = st.integers(1, 200) | st.sampled_from([4096, 100_000])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(PLAINS, COMPRESSIONS, st.booleans(), CHUNKS, st.booleans())
 def test_sound_members(
     always_threads: None, plain: bytes, compression: Compression, cipher: bool, chunk: int, hashed: bool
@@ -110,7 +110,7 @@ def test_sound_members(
 DAMAGE = st.sampled_from(["flip", "cut", "overwrite"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(
     PLAINS.filter(bool),
     COMPRESSIONS,

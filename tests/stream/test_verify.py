@@ -1,7 +1,7 @@
 """Lengths and cpio sums."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swagent.errors import ArchiveError
@@ -10,6 +10,7 @@ from swagent.stream import Span, SumReader, byte_sum, read_all
 from .sources import BytesReader, file_source, stream_source
 
 
+@settings(deadline=None)  # other work on the machine must not fail a test
 @given(st.binary(max_size=3000))
 def test_byte_sum_is_the_sum(data: bytes) -> None:
     assert byte_sum(memoryview(data)) == sum(data)
@@ -19,6 +20,7 @@ def test_byte_sum_of_the_largest_bytes() -> None:
     assert byte_sum(memoryview(b"\xff" * 100_000)) == 255 * 100_000
 
 
+@settings(deadline=None)  # other work on the machine must not fail a test
 @given(st.binary(max_size=500), st.integers(0, 600), st.integers(0, 600), st.booleans())
 def test_a_span_is_that_stretch_or_an_error(data: bytes, offset: int, size: int, seekable: bool) -> None:
     opened = file_source(data) if seekable else stream_source(data)
@@ -35,6 +37,7 @@ def test_a_span_is_that_stretch_or_an_error(data: bytes, offset: int, size: int,
                 read_all(span, size, what="span")
 
 
+@settings(deadline=None)  # other work on the machine must not fail a test
 @given(st.binary(max_size=500), st.integers(1, 100), st.integers(-1, 1))
 def test_a_wrong_sum_is_told_at_the_end(data: bytes, chunk_bytes: int, error: int) -> None:
     reader = SumReader(BytesReader(data, chunk_bytes), (sum(data) + error) & 0xFFFFFFFF, "member")
