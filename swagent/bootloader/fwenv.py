@@ -2,7 +2,7 @@
 
 One line per copy, two at most: ``device offset envsize [sectorsize] [envsectors] [disable_lock]``. Offset in any C
 base, negative from the end; envsize, sectorsize and envsectors hexadecimal with or without 0x; ``#`` begins a comment.
-The last three matter for raw flash only and are checked but not used (handlers §4.1).
+The last three matter for raw flash only; disable_lock is checked but not used (handlers §4.1).
 """
 
 from typing import NamedTuple
@@ -18,14 +18,18 @@ class Place(NamedTuple):
     """Where one copy lies.
 
     Attributes:
-        device: absolute path of a block device or file.
+        device: absolute path of a block device, an MTD or a file.
         offset_bytes: from the beginning of the device; negative from its end.
         size_bytes: of the copy, checksum and flags included.
+        sector_bytes: of a sector of raw flash; 0 for the size of an erase block.
+        sectors: which the copy may use, bad ones included; 0 for as many as it fills.
     """
 
     device: str
     offset_bytes: int
     size_bytes: int
+    sector_bytes: int = 0
+    sectors: int = 0
 
 
 def read_config(path: str) -> tuple[Place, ...]:
@@ -87,11 +91,12 @@ def _place(words: list[str], where: str) -> Place:
         raise SettingsError(
             f"{where}: envsize is {size} bytes, not {SMALLEST_ENVSIZE_BYTES} to {MAX_ENVSIZE_BYTES}"
         )
-    for name, word in zip(("sectorsize", "envsectors"), words[3:5], strict=False):
-        _hexadecimal(word, name, where)
+    sectors = [
+        _hexadecimal(w, n, where) for n, w in zip(("sectorsize", "envsectors"), words[3:5], strict=False)
+    ]
     if len(words) == 6 and words[5] not in ("0", "1"):
         raise SettingsError(f"{where}: disable_lock is {words[5]!r}, not 0 or 1")
-    return Place(words[0], _c_number(words[1], where), size)
+    return Place(words[0], _c_number(words[1], where), size, *sectors)
 
 
 def _hexadecimal(word: str, name: str, where: str) -> int:

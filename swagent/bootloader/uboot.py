@@ -1,8 +1,8 @@
-"""U-Boot's environment on block devices and in files, as fw_printenv and fw_setenv see it.
+"""U-Boot's environment on block devices, on raw flash and in files, as fw_printenv and fw_setenv see it.
 
 With two copies an update is safe against power cuts: the copy that is not in force is written whole with a higher
 number, synced and read back, so at every moment one copy is valid. A single copy has to be overwritten where it lies
-(one write call): a power cut then can leave U-Boot with its built-in defaults. Raw flash comes in a later version.
+(one write call): a power cut then can leave U-Boot with its built-in defaults. UBI volumes come in a later version.
 """
 
 import fcntl
@@ -11,11 +11,15 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from swagent.errors import BootEnvError
 
 from . import ubootenv
 from .fwenv import Place, read_config
+
+if TYPE_CHECKING:
+    from .flashenv import FlashCopies, OpenFlash
 
 CONFIG_PATH = "/etc/fw_env.config"
 LOCK_PATH = "/var/lock/fw_printenv.lock"
@@ -30,12 +34,16 @@ class UBoot:
     Args:
         settings: ``fwenv-config-location``, default /etc/fw_env.config; ``fwenv-lockfile``, default that of
             fw_setenv, so that the two never write at the same time. Nothing is opened yet.
+        open_flash: opens an MTD device, the kernel's if not given.
     """
 
     name = "uboot"
 
-    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, str] | None = None, *, open_flash: "OpenFlash | None" = None
+    ) -> None:
         settings = settings or {}
+        self._open_flash = open_flash
         self._config_path = settings.get("fwenv-config-location") or CONFIG_PATH
         self._lock_path = settings.get("fwenv-lockfile") or LOCK_PATH
 
@@ -47,7 +55,8 @@ class UBoot:
         """See ``Bootloader.all``."""
         places = read_config(self._config_path)
         with self._locked(writing=False):
-            _, _, data = self._current(places, _read_all(places))
+            copies = self._copies(places)
+            _, _, data = self._current(places, copies.read_all(), by_mark=copies.by_mark)
         return ubootenv.parse_variables(data)
 
     def set_many(self, changes: Mapping[str, str | None]) -> None:
@@ -61,8 +70,9 @@ class UBoot:
         places = read_config(self._config_path)
         redundant = len(places) == 2
         with self._locked(writing=True):
-            before = _read_all(places)
-            index, flags, data = self._current(places, before)
+            copies = self._copies(places)
+            before = copies.read_all()
+            index, flags, data = self._current(places, before, by_mark=copies.by_mark)
             stored = ubootenv.parse_variables(data)
             if ".flags" in stored:
                 from . import envflags  # compiles patterns; few units have this variable
@@ -71,21 +81,37 @@ class UBoot:
             variables = {name: value for name, value in stored.items() if name not in wanted}
             variables |= {name: value for name, value in wanted.items() if value is not None}
             if variables == stored:
-                _sync(places[index])
+                copies.sync(index)
                 return
-            raw = ubootenv.build_copy(
-                variables, places[0].size_bytes, flags=(flags + 1) & 0xFF if redundant else None
-            )
+            new_flags = 1 if copies.by_mark else (flags + 1) & 0xFF
+            raw = ubootenv.build_copy(variables, places[0].size_bytes, flags=new_flags if redundant else None)
             target = 1 - index if redundant else 0
             try:
-                _write(places[target], raw)
+                copies.write(target, raw)
+                if redundant and copies.by_mark:
+                    copies.make_obsolete(index)
             except BootEnvError:
                 # what failed to become durable may be valid all the same: it must not come into force later
                 with suppress(BootEnvError):
-                    _write(places[target], before[target].ljust(len(raw), b"\0"))
+                    copies.write(target, before[target].ljust(len(raw), b"\0"))
                 raise
 
-    def _current(self, places: tuple[Place, ...], raw: list[bytes]) -> tuple[int, int, bytes]:
+    def _copies(self, places: tuple[Place, ...]) -> "FlashCopies | _Copies":
+        on_flash = [_is_mtd(place.device) for place in places]
+        if not any(on_flash):
+            return _Copies(places)
+        if not all(on_flash):
+            raise BootEnvError(
+                f"only one copy of the boot environment lies on raw flash by {self._config_path}",
+                hint="U-Boot needs both on devices of one kind",
+            )
+        from .flashenv import FlashCopies
+
+        return FlashCopies(places, self._open_flash)
+
+    def _current(
+        self, places: tuple[Place, ...], raw: list[bytes], *, by_mark: bool
+    ) -> tuple[int, int, bytes]:
         """The copy in force: its index, flags and variables."""
         redundant = len(places) == 2
         copies = [ubootenv.split_copy(copy, redundant=redundant) for copy in raw]
@@ -99,7 +125,8 @@ class UBoot:
                 f"`fw_setenv -f DEFAULTS` or `mkenvimage {'-r ' if redundant else ''}-s {size}`",
             )
         if len(valid) == 2:
-            return valid[ubootenv.newer(valid[0][1], valid[1][1])]
+            newer = ubootenv.newer_by_mark if by_mark else ubootenv.newer
+            return valid[newer(valid[0][1], valid[1][1])]
         return valid[0]
 
     @contextmanager
@@ -138,6 +165,36 @@ class UBoot:
             time.sleep(0.02)
 
 
+class _Copies:
+    """The one or two copies of an environment in files or on block devices; ``flashenv.FlashCopies`` on raw flash."""
+
+    by_mark = False
+
+    def __init__(self, places: tuple[Place, ...]) -> None:
+        self._places = places
+
+    def read_all(self) -> list[bytes]:
+        """All copies as stored, in their order."""
+        return _read_all(self._places)
+
+    def write(self, index: int, raw: bytes) -> None:
+        """Write a copy, durably, and read it back."""
+        _write(self._places[index], raw)
+
+    def sync(self, index: int) -> None:
+        """Make a copy durable that somebody else has written."""
+        _sync(self._places[index])
+
+    def make_obsolete(self, index: int) -> None:
+        """Nothing to do: the higher number says it."""
+
+
+def _is_mtd(device: str) -> bool:
+    real = os.path.realpath(device)
+    number = real.removeprefix("/dev/mtd")
+    return number != real and number.isascii() and number.isdecimal()
+
+
 def _open_lock(path: str) -> int:
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -152,8 +209,8 @@ def _opened(place: Place, flags: int) -> Iterator[tuple[int, int]]:
     real = os.path.realpath(place.device)
     if place.device.startswith(_RAW_FLASH) or real.startswith(_RAW_FLASH):
         raise BootEnvError(
-            f"a boot environment on raw flash ({place.device}) is not supported by this version",
-            hint="keep it on a block device or in a file",
+            f"a boot environment on {place.device} is not supported by this version",
+            hint="keep it on an MTD (/dev/mtd0), on a block device or in a file",
         )
     try:
         fd = os.open(real, flags | os.O_CLOEXEC)

@@ -31,6 +31,15 @@ def newer(first: int, second: int) -> int:
     return 1 if second > first else 0
 
 
+def newer_by_mark(first: int, second: int) -> int:
+    """As ``newer`` for NOR flash, where flags do not count: 1 in force, 0 obsolete, 255 in force and not yet marked."""
+    if first == second or (first, second) == (1, 0):
+        return 0
+    if (first, second) == (0, 1):
+        return 1
+    return 1 if second == 0xFF and first != 0xFF else 0
+
+
 def parse_variables(data: bytes) -> dict[str, str]:
     """Variables by name; of two with the same name the last, entries without ``=`` or name left out.
 
