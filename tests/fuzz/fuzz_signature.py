@@ -17,6 +17,7 @@ CONTENT = b'software = { version = "1.0"; };\n'
 def _file(data: bytes) -> str:
     """A path that leads to ``data`` as long as the process lives."""
     fd = os.memfd_create("fuzz-signature")
+    os.fchmod(fd, 0o600)  # signing keys that others may read are refused
     os.write(fd, data)
     return f"/proc/self/fd/{fd}"
 
