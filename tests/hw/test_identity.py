@@ -108,6 +108,14 @@ def test_anything_mounted_is_named(fake: Fake) -> None:
     assert fake.system().overlap(part) == f"{part} is mounted on /mnt/my data"
 
 
+def test_a_disk_around_something_mounted(fake: Fake) -> None:
+    fake.mount("179:32", "/")
+    fake.mount("179:3", "/data")
+    disk = fake.node("disk", "179:0")
+    assert fake.system().overlap(disk) == f"{disk} overlaps /dev/mmcblk0p3, which is mounted on /data"
+    assert not fake.system().runs_from(disk)
+
+
 def test_below_a_mapped_root(fake: Fake) -> None:
     fake.disk("254:0", "dm-0")
     fake.disk("254:1", "dm-1")

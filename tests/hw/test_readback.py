@@ -72,7 +72,15 @@ def loop(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     subprocess.run(["losetup", "-d", device], check=True)
 
 
-def test_a_block_device_is_read_and_not_memory(loop: tuple[Path, str]) -> None:
+@pytest.mark.parametrize("way", ["direct", "forgetting"])
+def test_a_block_device_is_read_and_not_memory(
+    way: str, loop: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Either way past the page cache is enough: here the kernel refuses the other one."""
+    if way == "direct":
+        monkeypatch.setattr(os, "posix_fadvise", lambda *_: None)
+    else:
+        monkeypatch.setattr(readback, "_switch_direct", lambda fd, *, on: False)
     image, device = loop
     content = os.urandom(2 * MIB + 100)
     fd = os.open(device, os.O_RDWR)
