@@ -120,10 +120,10 @@ def _read(key: str, what: str, *, private: bool) -> bytes:
 
 
 def _check_private(found: os.stat_result, path: str, what: str) -> None:
-    """Refuse a secret that others can read; a pipe, as from a shell's ``<(...)``, is as private as its maker."""
+    """Refuse a secret that others can read; one without a name (a pipe as from ``<(...)``, a memfd) is private."""
     import stat
 
-    if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
+    if stat.S_ISREG(found.st_mode) and found.st_nlink and stat.S_IMODE(found.st_mode) & 0o077:
         raise SettingsError(
             f"{what} {path} is open to others than its owner (mode {stat.S_IMODE(found.st_mode):04o})",
             hint=f"chmod 600 {path}",

@@ -251,6 +251,10 @@ def test_private_key_files_that_others_can_read(tmp_path: Path) -> None:
         assert caught.value.hint == f"chmod 600 {path}"
     path.chmod(0o400)
     assert sign(CONTENT, key_file=str(path))
+    memory = os.memfd_create("key")  # its mode is 0777, and nobody else can open it
+    os.write(memory, path.read_bytes())
+    assert sign(CONTENT, key_file=f"/proc/self/fd/{memory}")
+    os.close(memory)
     read_end, write_end = os.pipe()
     with subprocess.Popen(["cat", path], stdout=write_end):
         os.close(write_end)
