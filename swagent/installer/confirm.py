@@ -12,11 +12,10 @@ from swagent.clock import Clock
 from swagent.errors import DeadlineError, RolledBack, ScriptError, SettingsError
 
 from .env import CONFIRMED, FAILED, FLOOR_VARIABLE, STATE_MARKER, TRANSACTION_MARKER
-from .journal import PENDING, CheckVerdict, Journal, Record, Refusal, State, raised, recover, short
+from .journal import COUNTERS, PENDING, CheckVerdict, Journal, Record, Refusal, State, raised, recover, short
 
 DEADLINE_S = 60.0
 _DEADLINE_MAX_S = 86400.0
-_COUNTERS = frozenset(("bootcount", "upgrade_available"))
 _OURS = frozenset((STATE_MARKER, TRANSACTION_MARKER, FLOOR_VARIABLE))
 _KEYS = frozenset(("command", "required", "deadline"))
 
@@ -227,7 +226,7 @@ def _gone_back(parts: Confirmation, record: Record, *, by_marker: bool) -> str:
     if parts.bootloader is None or not record.variables:
         return ""
     env = parts.bootloader.all()
-    moving = _COUNTERS | _OURS | set(parts.on_pass)  # what on_fail stores is a way back
+    moving = COUNTERS | _OURS | set(parts.on_pass)  # what on_fail stores is a way back
     for name, value in record.variables.items():
         now = env.get(name, "")
         if name not in moving and now != value:

@@ -17,12 +17,15 @@ from swagent.bootloader import Bootloader
 from swagent.clock import Clock
 from swagent.errors import BootEnvError, DeviceError, SettingsError
 
-from .env import FAILED, IN_PROGRESS, STATE_MARKER, TRANSACTION_MARKER
+from .env import FAILED, IN_PROGRESS, INSTALLED, STATE_MARKER, TRANSACTION_MARKER
 
 FORMAT = 1
 HISTORY = 5
 SIZE_MAX_BYTES = 1024 * 1024
 JOURNAL_FILE, REFUSED_FILE = "journal.json", "refused.json"
+COUNTERS = frozenset(("bootcount", "upgrade_available"))
+"""Variables that boot loaders change by themselves."""
+_TRIED = "2"
 _TEXT_MAX = 200
 _TARGETS_MAX = 16
 _VARIABLES_MAX = 256
@@ -375,7 +378,13 @@ def _is_committed(record: Record, bootloader: Bootloader | None) -> bool:
     if bootloader is None:
         return False
     env = bootloader.all()
-    return all(env.get(name, "") == value for name, value in record.variables.items())
+    # the boot loader may have started it since: it counts that, and says that it is trying
+    wanted = {name: value for name, value in record.variables.items() if name not in COUNTERS}
+    for name, value in (wanted or record.variables).items():
+        now = env.get(name, "")
+        if now != value and not (name == STATE_MARKER and value == INSTALLED and now == _TRIED):
+            return False
+    return True
 
 
 def _read_only(folder: str) -> bool:

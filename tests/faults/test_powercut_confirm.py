@@ -20,17 +20,16 @@ CONFIRMED, ROLLED_BACK = 0, 81
 
 
 class Booted(Unit):
-    """A device that has been updated to copy b and started again; what fails goes back to copy a."""
+    """A device that confirms updates; what fails goes back to copy a."""
 
     def __init__(self, folder: Path, loader: Loader) -> None:
         super().__init__(folder, loader)
+        on_pass = "bootcount=0 upgrade_available=0"
         (folder / "swupdate.cfg").write_text(
-            'globals : { };\nswagent : { confirm-bootenv = "bootcount=0"; confirm-fail-bootenv = "slot=a"; };\n'
+            f'globals : {{ }};\nswagent : {{ confirm-bootenv = "{on_pass}"; confirm-fail-bootenv = "slot=a"; }};\n'
         )
         self.checks = folder / "checks"
         self.checks.mkdir()
-        self.update("b")
-        self.reboot()
 
     @property
     def slot(self) -> str:
@@ -44,7 +43,13 @@ class Booted(Unit):
         return record.state
 
     def reboot(self) -> None:
+        """As U-Boot does it: starts of an update that is not confirmed yet are counted."""
+        env = self.loader.read(self.root)
+        if env.get("upgrade_available") == "1":
+            self.loader.bootloader(self.root).set_many({"bootcount": str(int(env["bootcount"]) + 1)})
         path = self.root / "state" / "journal.json"
+        if not path.exists():
+            return
         path.write_text(re.sub('"boot_id": "[^"]*"', '"boot_id": "an earlier one"', path.read_text()))
 
     def confirm(self, *, good: bool) -> int:
@@ -52,6 +57,15 @@ class Booted(Unit):
         (self.checks / "one.cfg").write_text(f'check: {{ command = "{str(good).lower()}"; }};\n')
         config = ["-f", str(self.folder / "swupdate.cfg"), *self.loader.options(self.root)]
         return self.swagent(["confirm", "--dir", str(self.checks), *config]).code
+
+
+class Unconfirmed(Booted):
+    """A device that has been updated to copy b and started again."""
+
+    def __init__(self, folder: Path, loader: Loader) -> None:
+        super().__init__(folder, loader)
+        self.update("b")
+        self.reboot()
 
 
 @pytest.fixture
@@ -62,8 +76,26 @@ def folder(tmp_path: Path, quick_folder: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-def test_cut_while_it_is_confirmed(folder: Path, loader: type[Loader]) -> None:
+def test_cut_while_it_is_installed_then_confirmed(folder: Path, loader: type[Loader]) -> None:
+    """Whatever boots is asked; an update that was switched to is confirmed, counted starts or not."""
     unit = Booted(folder / "unit", loader())
+    recording = unit.recorded_update().recording
+    switched = 0
+    for cut, tree in recording.crashes(cuts(recording, by_chance=2)):
+        story = recording.story(cut)
+        tree.restore(unit.root)
+        unit.reboot()
+        assert unit.confirm(good=True) == 0, story
+        if unit.slot == "b":
+            switched += 1
+            env = unit.loader.read(unit.root)
+            assert (unit.state, env["upgrade_available"], env["ustate"]) == (State.CONFIRMED, "0", "0"), story
+    assert switched > 5
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_cut_while_it_is_confirmed(folder: Path, loader: type[Loader]) -> None:
+    unit = Unconfirmed(folder / "unit", loader())
     with Recorder(unit.root) as recorder:
         assert unit.confirm(good=True) == CONFIRMED
     recording = recorder.recording
@@ -83,7 +115,7 @@ def test_cut_while_it_is_confirmed(folder: Path, loader: type[Loader]) -> None:
 @pytest.mark.parametrize("loader", LOADERS)
 def test_cut_while_it_is_rolled_back(folder: Path, loader: type[Loader]) -> None:
     """The old system, which is good, must not be taken for the new one."""
-    unit = Booted(folder / "unit", loader())
+    unit = Unconfirmed(folder / "unit", loader())
     with Recorder(unit.root) as recorder:
         assert unit.confirm(good=False) == ROLLED_BACK
     recording = recorder.recording

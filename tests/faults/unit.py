@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from swagent.bootloader import ubootenv
+from swagent.bootloader import Bootloader, ubootenv
 from swagent.bootloader.ebg import EfiBootGuard
 from swagent.bootloader.ebgenv import STRING_TYPE, TEXT_BYTES, Environment, Record, build, parse
 from swagent.bootloader.grub import Grub as GrubEnv
@@ -93,8 +93,12 @@ class Loader:
 
     def read(self, root: Path) -> dict[str, str]:
         """The variables in force, as swagent reads them."""
+        return self.bootloader(root).all()
+
+    def bootloader(self, root: Path) -> Bootloader:
+        """What reads and writes them."""
         lock = str(root.parent / "run" / "env.lock")
-        return UBoot({"fwenv-config-location": f"{root}/fw_env.config", "fwenv-lockfile": lock}).all()
+        return UBoot({"fwenv-config-location": f"{root}/fw_env.config", "fwenv-lockfile": lock})
 
     def tool(self, root: Path) -> list[str]:
         """The boot loader's own program, that prints them."""
@@ -126,8 +130,8 @@ class Grub(Loader):
     def options(self, root: Path) -> list[str]:
         return ["-B", "grub", "--grubenv", f"{root}/boot/grubenv"]
 
-    def read(self, root: Path) -> dict[str, str]:
-        return GrubEnv({"grubenv-path": f"{root}/boot/grubenv"}).all()
+    def bootloader(self, root: Path) -> Bootloader:
+        return GrubEnv({"grubenv-path": f"{root}/boot/grubenv"})
 
     def tool(self, root: Path) -> list[str]:
         return ["grub-editenv", f"{root}/boot/grubenv", "list"]
@@ -160,10 +164,10 @@ class Ebg(Loader):
             copy = parse(path.read_bytes(), str(path))
             if copy is not None and copy.ustate == 1:
                 path.write_bytes(build(copy._replace(ustate=2)))  # as the boot loader does, trying it
-        EfiBootGuard({"ebg-config-paths": f"{root}/config0 {root}/config1"}).set_many({"ustate": "0"})
+        self.bootloader(root).set_many({"ustate": "0"})
 
-    def read(self, root: Path) -> dict[str, str]:
-        return EfiBootGuard({"ebg-config-paths": f"{root}/config0 {root}/config1"}).all()
+    def bootloader(self, root: Path) -> Bootloader:
+        return EfiBootGuard({"ebg-config-paths": f"{root}/config0 {root}/config1"})
 
 
 class Unit(Device):
@@ -216,7 +220,10 @@ class Unit(Device):
                     entry(conf, path=f"{root}/data/app.conf", atomic_install=True),
                     entry(added, path=f"{root}/data/made/for/added.conf", **made),
                 ],
-                "bootenv": [f'{{ name = "slot"; value = "{slot}"; }}'],
+                "bootenv": [
+                    f'{{ name = "{name}"; value = "{value}"; }}'
+                    for name, value in {"slot": slot, "bootcount": "0", "upgrade_available": "1"}.items()
+                ],
             }
         )
         return Image("power", b"070701", signed(text, rootfs, kernel, conf, added))
@@ -256,8 +263,9 @@ class Unit(Device):
         except BootEnvError as exc:
             return f"no boot environment: {exc.message}"
         slot = variables.get("slot", "")
-        lost = [name for name in self.loader.variables if variables.get(name) != self.loader.variables[name]]
-        if lost not in ([], ["slot"]) or slot not in OTHER:
+        moving = {"slot"} | ({"bootcount"} if variables.get("upgrade_available") == "1" else set())
+        lost = {name for name, value in self.loader.variables.items() if variables.get(name) != value}
+        if lost - moving or slot not in OTHER:
             return f"the boot environment is not what it should be: {variables}"
         if digests(tree, slot) not in (FIRST.digests, NEW.digests):
             return f"copy {slot} boots and is not complete"
