@@ -85,8 +85,14 @@ class Loader:
     """Whether the environment tells that an update has begun; the journal does everywhere."""
 
     def settings(self, root: Path) -> str:
-        """The settings file."""
-        return "globals : { };\n"
+        """What it needs in the settings file."""
+        return ""
+
+    def boots(self, root: Path) -> None:
+        """What the boot loader does when it starts: U-Boot counts starts of an update that is not confirmed yet."""
+        env = self.read(root)
+        if env.get("upgrade_available") == "1":
+            self.bootloader(root).set_many({"bootcount": str(int(env["bootcount"]) + 1)})
 
     def start(self, root: Path) -> None:
         """The boot loader has started what the environment names, and the system has said that it is good."""
@@ -154,16 +160,19 @@ class Ebg(Loader):
         return {f"config{n}/BGENV.DAT": build(copy) for n, copy in enumerate(copies)}
 
     def settings(self, root: Path) -> str:
-        return f'globals : {{ }};\nswagent : {{ ebg-config-paths = "{root}/config0 {root}/config1"; }};\n'
+        return f'ebg-config-paths = "{root}/config0 {root}/config1";'
 
     def options(self, root: Path) -> list[str]:
         return ["-B", "ebg"]
 
-    def start(self, root: Path) -> None:
+    def boots(self, root: Path) -> None:
         for path in sorted(root.glob("config*/BGENV.DAT")):
             copy = parse(path.read_bytes(), str(path))
             if copy is not None and copy.ustate == 1:
-                path.write_bytes(build(copy._replace(ustate=2)))  # as the boot loader does, trying it
+                path.write_bytes(build(copy._replace(ustate=2)))  # it is being tried
+
+    def start(self, root: Path) -> None:
+        self.boots(root)
         self.bootloader(root).set_many({"ustate": "0"})
 
     def bootloader(self, root: Path) -> Bootloader:
@@ -177,7 +186,7 @@ class Unit(Device):
         self.loader = loader
         super().__init__(folder)
         (self.root / "aes.key").unlink()
-        (folder / "swupdate.cfg").write_text(loader.settings(self.root))
+        self.configure("")
         self.images = {slot: self._image(slot) for slot in "ab"}
         self.before = Tree(
             {
@@ -227,6 +236,11 @@ class Unit(Device):
             }
         )
         return Image("power", b"070701", signed(text, rootfs, kernel, conf, added))
+
+    def configure(self, more: str) -> None:
+        """Write the settings file; ``more`` are keys of our own group."""
+        keys = f"{self.loader.settings(self.root)} {more}"
+        (self.folder / "swupdate.cfg").write_text(f"globals : {{ }};\nswagent : {{ {keys} }};\n")
 
     def swagent(self, argv: list[str]) -> Outcome:
         saved = os.environ.get("STATE_DIRECTORY")
