@@ -82,10 +82,11 @@ class EfiBootGuard:
         return self.all().get(name)
 
     def all(self) -> dict[str, str]:
-        """See ``Bootloader.all``: the current environment; ``ustate`` is 3 while a failed one is beside it."""
+        """See ``Bootloader.all``: the current one; ``ustate`` is 3 while it is good and beside a failed one."""
         copies = self._copies()
-        found = ebgenv.variables(_env(_current(copies)))
-        if any(copy.failed for copy in copies):
+        current = _env(_current(copies))
+        found = ebgenv.variables(current)
+        if current.ustate == _GOOD and any(copy.failed for copy in copies):
             found["ustate"] = str(_FAILED)
         return found
 
@@ -102,7 +103,10 @@ class EfiBootGuard:
         mark = _mark_of(wanted)
         others = {name: value for name, value in wanted.items() if name not in (_TRANSACTION, "ustate")}
         if mark in (_BEGINS, _ENDS_BADLY) and others:
-            raise BootEnvError("EFI Boot Guard stores no variables until an update has succeeded")
+            raise BootEnvError(
+                "EFI Boot Guard stores variables only with an update that has succeeded",
+                hint="none are needed after a failure: it goes back by itself at the next start",
+            )
         if mark == _BEGINS:
             _check_writable(_target(self._copies()))
         elif mark == "0":
@@ -185,7 +189,7 @@ def _target(copies: list[_Copy]) -> _Copy:
     if state != _GOOD:
         raise BootEnvError(
             f"the running software has not been confirmed (ustate {state}); an update now would overwrite the way back",
-            hint="confirm it with `bg_setenv -c`, or reboot to go back",
+            hint="confirm it with `swagent confirm` or `bg_setenv -c`, or reboot to go back",
         )
     return min((copy for copy in copies if copy is not current), key=lambda copy: copy.revision)
 

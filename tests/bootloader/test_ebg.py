@@ -4,7 +4,7 @@ import shutil
 import struct
 import subprocess
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 
 from swagent.bootloader import ebg
 from swagent.bootloader.ebg import EfiBootGuard
-from swagent.errors import BootEnvError
+from swagent.clock import SystemClock
+from swagent.errors import BootEnvError, RolledBack
+from swagent.hw.process import run
+from swagent.installer.confirm import Check, Confirmation, confirm
 from swagent.installer.env import SessionEnv
+from swagent.installer.journal import Journal, Record, State
 
 from .tools import need
 
@@ -242,6 +246,11 @@ def test_a_failure_is_told_until_it_is_acknowledged(tmp_path: Path) -> None:
     board.loader.set_many({"ustate": "0"})
     assert board.states() == [(5, 0, 0), (0, 0, 0)]
     assert board.loader.get("ustate") == "0"
+
+
+def test_a_failure_is_old_news_while_a_newer_update_is_tried(tmp_path: Path) -> None:
+    board = Board(tmp_path, raw(5, 2), raw(0, 3), raw(0, 3))
+    assert board.loader.get("ustate") == "2"
 
 
 def test_a_failed_copy_is_the_next_target(tmp_path: Path) -> None:
@@ -559,3 +568,77 @@ def test_each_changes_what_the_other_wrote(board: Board) -> None:
     assert bg_printenv(board.files[1])["USTATE"] == "0"
     assert bg_printenv(board.files[1])["slot"] == "b"
     assert board.states() == [(5, 0, 0), (6, 0, 0)]
+
+
+# -- with what confirms updates after the reboot
+
+
+def installed(folder: Path, board: Board) -> Callable[[str], Confirmation]:
+    """Commit an update of ``slot`` in the first boot; returns what confirms in another one."""
+    env = SessionEnv(board.loader)
+    env.stage("slot", "b")
+    env.begin()
+    commit = env.commit
+    env.succeed()
+    record = Record("s", State.COMMITTED, "2.0", digest="d1", boot_id="boot-1", variables=commit, tested=True)
+    Journal(str(folder), "boot-1").put(record)
+
+    def parts(boot_id: str) -> Confirmation:
+        return Confirmation(
+            journal=Journal(str(folder), boot_id),
+            bootloader=board.loader,
+            clock=SystemClock(),
+            run=run,
+            runs_from=lambda _: None,
+            slots={},
+            on_pass={},
+            on_fail={},
+            floor_in_env=True,
+            log=lambda level, line: None,
+        )
+
+    return parts
+
+
+def boot(board: Board) -> None:
+    """What EFI Boot Guard does with ustate when it starts: 1 becomes 2; 2 a failure, and it goes back."""
+    newest = max(board.files, key=lambda file: struct.unpack_from("<I", file.read_bytes(), 1024)[0])
+    data = bytearray(newest.read_bytes())
+    if data[1021] == 1:
+        data[1021] = 2
+    elif data[1021] == 2:
+        data[1021:1028] = struct.pack("<BHI", 3, 30, 0)
+    data[-4:] = struct.pack("<I", zlib.crc32(data[:-4]))
+    newest.write_bytes(data)
+
+
+def test_an_update_is_confirmed_after_the_reboot(board: Board, tmp_path: Path) -> None:
+    parts = installed(tmp_path, board)
+    assert "waits for its first boot" in confirm(parts("boot-1"), list).message
+    boot(board)
+    assert confirm(parts("boot-2"), lambda: [Check("good", ("/bin/true",))]).tested
+    assert board.states() == [(5, 0, 0), (6, 0, 0)]
+    assert board.loader.get("swagent_floor") == "2.0"
+    assert board.loader.get("slot") == "b"
+
+
+def test_a_bad_update_is_left_at_the_next_start(board: Board, tmp_path: Path) -> None:
+    parts = installed(tmp_path, board)
+    boot(board)
+    with pytest.raises(RolledBack, match="check bad"):
+        confirm(parts("boot-2"), lambda: [Check("bad", ("/bin/false",))])
+    assert board.states() == [(5, 0, 0), (6, 2, 0)]
+    boot(board)
+    assert board.loader.get("slot") == "a"
+    assert board.loader.get("ustate") == "3"
+    assert not confirm(parts("boot-3"), list).tested
+
+
+def test_a_boot_loader_that_went_back_is_noticed(board: Board, tmp_path: Path) -> None:
+    parts = installed(tmp_path, board)
+    boot(board)
+    boot(board)
+    with pytest.raises(RolledBack, match="went back"):
+        confirm(parts("boot-3"), list)
+    assert board.states() == [(5, 0, 0), (0, 3, 0)]
+    SessionEnv(board.loader).begin()
