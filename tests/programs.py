@@ -29,6 +29,7 @@ _NOISE = (
 _PACKAGES = {
     "mkenvimage": "u-boot-tools",
     "fw_printenv": "libubootenv-tool",
+    "grub-editenv": "grub-common",
     "unshare": "util-linux",
     "xz": "xz-utils",
 }
