@@ -71,10 +71,8 @@ def test_a_cut_at_nine_tenths_costs_little(device: Device, how: str) -> None:
         done = install(device, server.url, "--json")
         assert done.code == 0, done.text
         holds(device, image)
-        begin = int(server.ranges[1].removeprefix("bytes=").removesuffix("-"))
-        assert cut // 2 < begin <= cut  # what a reset finds unread in the kernel's buffers is lost
-        if how == "close":
-            assert begin == cut
+        if how == "close":  # of a reset, what lies unread in the kernel's buffers may be lost, and come again
+            assert server.ranges == ["", f"bytes={cut}-"]
             assert server.sent_bytes < len(raw) + 2000
         assert "attempt 1 of 3" in done.text
 
