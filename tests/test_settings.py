@@ -259,7 +259,7 @@ def test_a_description_is_never_unbounded(given: int, size_bytes: int) -> None:
         ("globals : { reboot = true; };", "reboot must be a text", ""),
         ('globals : { bootloader = "' + "x" * 256 + '"; };', "longer than 255", ""),
         ('globals : { ca-path = "a"; public-key-file = "a"; };', "the same setting", "remove one"),
-        ('globals : { public-key-file = ( ); };', "list without a text", ""),
+        ("globals : { public-key-file = ( ); };", "list without a text", ""),
         ('globals : { public-key-file = ( "a", "" ); };', "with an empty one", ""),
         ('globals : { public-key-file = ( "a", 1 ); };', "must be a text", ""),
         ('globals : { crl-path = ( "a" ); };', "must be a text", ""),

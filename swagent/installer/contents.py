@@ -26,7 +26,12 @@ class Contents(NamedTuple):
 
 
 def read_contents(
-    source: Source, trust: Trust | None, aes_key: AesKey | None, *, size_max_bytes: int, now_s: Callable[[], float]
+    source: Source,
+    trust: Trust | None,
+    aes_key: AesKey | None,
+    *,
+    size_max_bytes: int,
+    now_s: Callable[[], float],
 ) -> Contents:
     """Read headers and description (of a stream, to its end); verifies the signature if there is somebody to trust.
 
