@@ -1,8 +1,6 @@
 """``python -m swagent``."""
 
-import sys
-
-from swagent.cli.main import main
+from swagent.cli.main import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

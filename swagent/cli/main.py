@@ -3,6 +3,8 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
 
 from swagent.errors import SwagentError, UsageError
 
@@ -21,6 +23,20 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("confirm", "confirm", "after the reboot: run the checks, keep the update or give it up"),
     ("config", "config", "show the settings in force and where each comes from"),
 )
+
+
+def run() -> NoReturn:
+    """The program: one command, then the end without taking the interpreter apart (docs/adr/0002-start-up.md)."""
+    import gc
+
+    gc.set_threshold(
+        50_000, 20, 20
+    )  # imports make much that lives until the end; looking at it again is waste
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # whoever read it has gone
+            stream.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
