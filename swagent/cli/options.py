@@ -103,7 +103,7 @@ def parse(command: Command, argv: Sequence[str]) -> Args:
             option = _find(command, name)
             if equals and not option.metavar:
                 raise UsageError(f"--{option.long} takes no value", hint=_see_help(command))
-            _take(command, args, option, [value, *words] if equals else words, inline=bool(equals))
+            _take(command, args, option, [value, *words] if equals else words)
             if not equals and option.metavar:
                 words.pop(0)
         elif word.startswith("-") and len(word) > 1:
@@ -114,10 +114,10 @@ def parse(command: Command, argv: Sequence[str]) -> Args:
                 if not option.metavar:
                     args.switches.add(option.long)
                 elif letters:
-                    _take(command, args, option, [letters.removeprefix("=")], inline=True)
+                    _take(command, args, option, [letters.removeprefix("=")])
                     letters = ""
                 else:
-                    _take(command, args, option, words, inline=False)
+                    _take(command, args, option, words)
                     words.pop(0)
         else:
             args.arguments.append(word)
@@ -125,7 +125,7 @@ def parse(command: Command, argv: Sequence[str]) -> Args:
     return args
 
 
-def _take(command: Command, args: Args, option: Option, words: list[str], *, inline: bool) -> None:
+def _take(command: Command, args: Args, option: Option, words: list[str]) -> None:
     if not option.metavar:
         args.switches.add(option.long)
         return

@@ -97,10 +97,6 @@ class Members:
     def _checkpoint(self, n_bytes: int) -> None:
         self._ctx.checkpoint()
 
-    def is_staged(self, art: Artifact) -> bool:
-        """Whether the entry's member was staged."""
-        return art.filename in self._staged
-
     def open_staged(self, art: Artifact) -> ArtifactData:
         """A staged member as ``Data``."""
         source, size_bytes = self._staged[art.filename]

@@ -357,7 +357,7 @@ class Session:
             self._apply_partitions(plan)
             for planned in plan.entries:
                 if planned.fate is Fate.STAGED:
-                    self._install_staged(planned)
+                    self._install_staged(planned, members)
             self._sync.flush()
             self._run_scripts(plan, Phase.POSTINSTALL)
             self._sync.flush()
@@ -466,13 +466,12 @@ class Session:
                 worker, options = self._worker(planned.artifact)
                 self._step(planned, None, lambda p, w=worker, o=options: w.apply(p.artifact, o, self._ctx))  # type: ignore[misc]  # lambda defaults
 
-    def _install_staged(self, planned: Planned) -> None:
+    def _install_staged(self, planned: Planned, members: Mapping[str, Member] | None) -> None:
         art = planned.artifact
-        if self._members.is_staged(art):
+        if members is None:
             data = self._members.open_staged(art)
         else:
-            member = next(m for m in self._archive.index() if m.name == art.filename)
-            data = self._members.open(art, member)
+            data = self._members.open(art, members[art.filename])
         self._install_one(planned, data)
 
     def _install_one(self, planned: Planned, data: ArtifactData) -> None:
