@@ -5,7 +5,7 @@
 export PATH := $(PATH):/usr/sbin:/sbin
 
 PY := .venv/bin/python
-CODE := swagent tests sw-description.examples tools/bench tools/cli-page tools/demo tools/fuzz
+CODE := swagent tests sw-description.examples tools/bench tools/cli-page tools/demo tools/fuzz tools/handlers-page
 SECONDS ?= 20
 SHORT ?=
 PYTEST_ARGS ?=
@@ -27,7 +27,7 @@ check: .venv/.stamp-dev ## lint, format and types
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy
 	$(PY) -m mypy tests
-	$(PY) -m mypy --scripts-are-modules tools/bench tools/cli-page tools/demo tools/fuzz
+	$(PY) -m mypy --scripts-are-modules tools/bench tools/cli-page tools/demo tools/fuzz tools/handlers-page
 
 test: .venv/.stamp-dev ## all tests but the slow ones; what is skipped is listed with its reason
 	$(PY) -m pytest -n 2 -ra -m "not slow" $(PYTEST_ARGS)
@@ -45,7 +45,9 @@ demo: .venv/.stamp-dev ## make, install and tamper with an A/B image on a device
 	@$(PY) tools/demo
 
 docs: .venv/.stamp-dev ## make the reference pages, run every command of the documentation, follow its links
-	PYTHONPATH=. $(PY) tools/cli-page > .venv/cli.md && mv .venv/cli.md docs/reference/cli.md
+	for page in cli handlers; do \
+	    PYTHONPATH=. $(PY) tools/$$page-page > .venv/$$page.md && mv .venv/$$page.md docs/reference/$$page.md || exit; \
+	done
 	$(PY) -m pytest -n0 tests/docs tests/test_standalone.py
 
 clean: ## remove what was made here

@@ -86,9 +86,9 @@ def describe_options(options_cls: type) -> list[tuple[str, str, str, str]]:
         word = _type_word(options_cls.__annotations__[name])
         value = _defaults(options_cls).get(name)
         default = "" if value in (None, ()) else str(value)
-        line = re.search(rf"^\s+{name}: (.*)$", options_cls.__doc__ or "", re.MULTILINE)
+        lines = re.search(rf"^( +){name}: (.*(?:\n\1 +.*)*)", options_cls.__doc__ or "", re.MULTILINE)
         kind = "list" if word == "tuple[str, ...]" else word
-        text = line[1].removesuffix(".") if line else ""
+        text = " ".join(lines[2].split()).removesuffix(".") if lines else ""
         found.append((name.replace("_", "-"), kind, default.lower() if kind == "bool" else default, text))
     return found
 

@@ -128,6 +128,22 @@ def test_descriptions_for_people() -> None:
     assert describe_options(NoOptions) == []
 
 
+def test_a_description_over_several_lines_is_one_sentence() -> None:
+    class Options(NamedTuple):
+        """Of a handler.
+
+        Attributes:
+            first: it begins here
+                and ends there.
+            second: alone.
+        """
+
+        first: str
+        second: str = ""
+
+    assert [text for *_, text in describe_options(Options)] == ["it begins here and ends there", "alone"]
+
+
 def test_what_is_no_handler() -> None:
     class Plain:
         pass
