@@ -24,6 +24,8 @@ class Card(NamedTuple):
         data: whether it consumes a member; False means a member is neither needed nor looked at.
         attributes: attributes that must be given, such as ``device``.
         reads_back: whether it compares what it wrote when ``verify-write`` asks for it.
+        switches: whether it changes what boots, in POSTINSTALL: it then runs behind all other scripts, when everything
+            else is durable.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Card(NamedTuple):
     data: bool = True
     attributes: tuple[str, ...] = ()
     reads_back: bool = False
+    switches: bool = False
 
 
 def handler(
@@ -42,11 +45,12 @@ def handler(
     data: bool = True,
     attributes: tuple[str, ...] = (),
     reads_back: bool = False,
+    switches: bool = False,
 ) -> Callable[[C], C]:
     """Stamp a card on a handler class. Registers nothing: ``handlers/__init__`` lists the built-ins."""
 
     def stamp(cls: C) -> C:
-        cls.card = Card(name, kinds, streams, data, attributes, reads_back)  # type: ignore[attr-defined]  # the stamp itself
+        cls.card = Card(name, kinds, streams, data, attributes, reads_back, switches)  # type: ignore[attr-defined]  # the stamp
         return cls
 
     return stamp

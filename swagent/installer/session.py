@@ -2,7 +2,8 @@
 
 Order (swu format §6.2, with everything that can be known beforehand moved to the front): description, plan, gates,
 preflight; staged members and scripts verified; in-progress mark; partitions and direct members in archive order;
-pre-install scripts; staged members; post-install scripts; everything made durable; boot environment in one step, last.
+pre-install scripts; staged members; post-install scripts; everything made durable; scripts that switch what boots; boot
+environment in one step, last.
 """
 
 import os
@@ -359,8 +360,9 @@ class Session:
                 if planned.fate is Fate.STAGED:
                     self._install_staged(planned, members)
             self._sync.flush()
-            self._run_scripts(plan, Phase.POSTINSTALL)
+            self._run_scripts(plan, Phase.POSTINSTALL, switching=False)
             self._sync.flush()
+            self._run_scripts(plan, Phase.POSTINSTALL, switching=True)
             self._commit(plan)
             if env.pending:
                 self._ctx.tell("bootenv.done", facts={"variables": list(env.pending)})
@@ -511,9 +513,11 @@ class Session:
         )
         ctx.end_step()
 
-    def _run_scripts(self, plan: Plan, phase: Phase) -> None:
+    def _run_scripts(self, plan: Plan, phase: Phase, *, switching: bool | None = None) -> None:
+        """All scripts, in their order; or only those whose handlers do, or do not, change what boots."""
         for planned in plan.scripts:
-            self._run_script(planned.artifact, phase)
+            if switching in (None, self._card(planned.artifact).switches):
+                self._run_script(planned.artifact, phase)
 
     def _run_script(self, art: Artifact, phase: Phase) -> None:
         ctx = self._ctx

@@ -117,7 +117,12 @@ class Unit1:
 
             card: ClassVar[Card] = Card("notescript", Kind.SCRIPT)
 
-        for cls in (Image, Partition, Script):
+        class Switch(Notes):
+            """For scripts that change what boots."""
+
+            card: ClassVar[Card] = Card("noteswitch", Kind.SCRIPT, switches=True)
+
+        for cls in (Image, Partition, Script, Switch):
             self.handlers.add(Entry(cls.card.name, "test", lambda cls=cls: cls))  # type: ignore[misc]  # a lambda's default
 
     def note(self, *what: str) -> None:
