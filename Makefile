@@ -5,13 +5,13 @@
 export PATH := $(PATH):/usr/sbin:/sbin
 
 PY := .venv/bin/python
-CODE := swagent tests sw-description.examples tools/bench tools/cli-page tools/demo tools/fuzz tools/handlers-page
+CODE := swagent tests sw-description.examples tools/bench tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench
 SECONDS ?= 20
 SHORT ?=
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help check test test-all fuzz bench demo docs clean
+.PHONY: help check test test-all test-hw fuzz bench demo docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,13 +27,16 @@ check: .venv/.stamp-dev ## lint, format and types
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy
 	$(PY) -m mypy tests
-	$(PY) -m mypy --scripts-are-modules tools/bench tools/cli-page tools/demo tools/fuzz tools/handlers-page
+	$(PY) -m mypy --scripts-are-modules tools/bench tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench
 
 test: .venv/.stamp-dev ## all tests but the slow ones; what is skipped is listed with its reason
-	$(PY) -m pytest -n 2 -ra -m "not slow" $(PYTEST_ARGS)
+	$(PY) -m pytest -n 2 -ra -m "not slow and not hardware" $(PYTEST_ARGS)
 
 test-all: .venv/.stamp-dev ## the slow ones too
-	$(PY) -m pytest -n 2 -ra $(PYTEST_ARGS)
+	$(PY) -m pytest -n 2 -ra -m "not hardware" $(PYTEST_ARGS)
+
+test-hw: .venv/.stamp-dev ## the tests that need hardware, on a real kernel with simulated devices (tools/hwbench)
+	@tools/test-hw $(PYTEST_ARGS)
 
 fuzz: .venv/.stamp-fuzz ## feed every parser with mutated input; SECONDS=20 for each
 	$(PY) tools/fuzz --seconds $(SECONDS)
