@@ -35,6 +35,14 @@ class Registry(Generic[T]):
         self._loaded: dict[str, T] = {}
         self._entry_points_read = False
 
+    def copy(self) -> "Registry[T]":
+        """A shelf that begins with the same entries; what is added to it later is not seen here."""
+        found: Registry[T] = Registry(self.shelf)
+        found._entries = dict(self._entries)
+        found._loaded = dict(self._loaded)
+        found._entry_points_read = self._entry_points_read
+        return found
+
     def add(self, entry: Entry[T]) -> None:
         """Register one entry.
 

@@ -107,6 +107,20 @@ class SessionContext:
             )
         )
 
+    def tell_skipped(self, art: Artifact, reason: str) -> None:
+        """Publish that an entry is no step of this update."""
+        self._bus.publish(
+            Event(
+                "artifact.skipped",
+                time_s=self._clock.now_s(),
+                session=self._session,
+                artifact=art.label,
+                handler=art.type,
+                message=reason,
+                facts={"reason": reason},
+            )
+        )
+
     def end_step(self) -> None:
         """What follows is about no entry."""
         self._artifact = None

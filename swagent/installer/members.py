@@ -1,10 +1,8 @@
 """Members of the archive as handlers get them: straight from it, or from where they were staged."""
 
 import os
-from collections.abc import Callable
-from typing import Any
 
-from swagent.errors import DeviceError, SwagentError
+from swagent.errors import DeviceError
 from swagent.model import Artifact, Sink
 from swagent.stream import Archive, ArtifactData, Codec, Member, Source, Span
 from swagent.stream.pipeline import drain
@@ -13,18 +11,9 @@ from swagent.stream.source import FileSource
 from .codecs import codec_for
 from .context import SessionContext
 from .rig import Policy
+from .workers import named
 
 SKIPPED_SUM_BYTES_MAX = 1024 * 1024
-
-
-def named(art: Artifact, work: Callable[[], Any]) -> Any:
-    """Do some work for an entry; its errors get the entry's and the handler's name."""
-    try:
-        return work()
-    except SwagentError as exc:
-        exc.artifact = exc.artifact or art.label
-        exc.handler = exc.handler or art.type
-        raise
 
 
 class Workspace:

@@ -164,15 +164,31 @@ def judge_size(art: Artifact, member: Member) -> None:
         )
 
 
-def with_stream_fates(plan: Plan) -> Plan:
-    """For a stream, where a member passes once: entries that share one are all staged."""
-    uses: dict[str, int] = {}
+def by_member(plan: Plan) -> dict[str, list[Planned]]:
+    """Which entries use which member."""
+    wanted: dict[str, list[Planned]] = {}
     for planned in (*plan.entries, *plan.scripts):
         if planned.fate in (Fate.DIRECT, Fate.STAGED, Fate.SCRIPT) and planned.artifact.filename:
-            uses[planned.artifact.filename] = uses.get(planned.artifact.filename, 0) + 1
+            wanted.setdefault(planned.artifact.filename, []).append(planned)
+    return wanted
+
+
+def nothing_missing(wanted: Mapping[str, list[Planned]]) -> None:
+    """What is still wanted when the archive has ended.
+
+    Raises:
+        ArchiveError: something is.
+    """
+    for name, uses in wanted.items():
+        raise ArchiveError(f"{uses[0].artifact.where}: the archive has no member {name!r}", artifact=name)
+
+
+def with_stream_fates(plan: Plan) -> Plan:
+    """For a stream, where a member passes once: entries that share one are all staged."""
+    uses = by_member(plan)
     entries = tuple(
         planned._replace(fate=Fate.STAGED)
-        if planned.fate is Fate.DIRECT and uses[planned.artifact.filename] > 1
+        if planned.fate is Fate.DIRECT and len(uses[planned.artifact.filename]) > 1
         else planned
         for planned in plan.entries
     )

@@ -2,7 +2,9 @@
 
 from swagent.errors import SwagentError
 from swagent.events import Event
-from swagent.model import Planned
+from swagent.model import Fate, Hardware, Plan, Planned, Selection
+
+from .context import SessionContext
 
 
 def refused_early(exc: SwagentError, *, now_s: float) -> Event:
@@ -29,6 +31,43 @@ def verdict_facts(exc: SwagentError, result: str) -> dict[str, object]:
         },
         "next": exc.hint,
     }
+
+
+def success_facts(result: str, plan: Plan, selection: Selection | None) -> dict[str, object]:
+    """What the verdict says of an update that was installed, checked, or had nothing to do."""
+    reboot = plan.description.reboot is not False and result == "installed"
+    return {
+        "result": result,
+        "exit_code": 0,
+        "error": None,
+        "version": plan.description.version,
+        "selection": str(selection) if selection else None,
+        "next": "reboot to use it" if reboot else "",
+    }
+
+
+def tell_plan(
+    ctx: SessionContext, plan: Plan, hardware: Hardware | None, selection: Selection | None
+) -> None:
+    """Publish what will be done, and what is skipped and why."""
+    description = plan.description
+    ctx.steps = plan.steps
+    ctx.tell(
+        "update.planned",
+        facts={
+            "version": description.version,
+            "description": description.description,
+            "hardware": str(hardware) if hardware else None,
+            "selection": str(selection) if selection else None,
+            "dry_run": ctx.dry_run,
+            "reboot": description.reboot is not False,
+            "entries": [row(planned) for planned in plan.entries],
+            "scripts": [row(planned) for planned in plan.scripts],
+        },
+    )
+    for planned in plan.entries:
+        if planned.fate is Fate.SKIPPED:
+            ctx.tell_skipped(planned.artifact, planned.reason)
 
 
 def row(planned: Planned) -> dict[str, object]:

@@ -7,11 +7,10 @@ environment in one step, last.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from swagent.errors import (
-    ArchiveError,
     Cancelled,
     CertificateTimeError,
     DeviceError,
@@ -21,33 +20,23 @@ from swagent.errors import (
     SwagentError,
     VersionRefused,
 )
-from swagent.events import Event
-from swagent.handlers.options import read_options
-from swagent.handlers.readback import wanted
 from swagent.hw.sync import FileSync
-from swagent.model import (
-    Artifact,
-    Description,
-    Fate,
-    Kind,
-    Needs,
-    Phase,
-    Plan,
-    Planned,
-)
-from swagent.stream import Archive, ArtifactData, Member, Source
-from swagent.stream.pipeline import drain
+from swagent.model import Description, Fate, Kind, Plan, Planned
+from swagent.stream import Archive, Member, Source
 from swagent.versions import compare
 
 from .codecs import codec_for
 from .context import SessionContext
-from .env import FLOOR_VARIABLE, SessionEnv
+from .dryrun import read_everything
+from .env import SessionEnv
 from .intake import Intake, take_in
-from .journal import Journal, State, Transaction, kept_targets, kept_variables, raised, recover, short
-from .members import Members, Workspace, named
-from .planning import Planner, judge_size, with_stream_fates
-from .report import row, verdict_facts
+from .journal import Journal, State, Transaction, kept_targets, recover, short
+from .members import Members, Workspace
+from .planning import Planner, with_stream_fates
+from .report import success_facts, tell_plan, verdict_facts
 from .rig import Inspection, Policy, Rig
+from .workers import Workers
+from .writing import Writing
 
 if TYPE_CHECKING:
     from .goodtime import GoodTime
@@ -63,6 +52,9 @@ class Session:
         cancelled: asked at every checkpoint whether to stop.
     """
 
+    writing: type[Writing] = Writing
+    """What writes; tests put one here that does it wrong."""
+
     def __init__(
         self, rig: Rig, policy: Policy, source: Source, *, cancelled: Callable[[], bool] = lambda: False
     ) -> None:
@@ -70,37 +62,33 @@ class Session:
         self._policy = policy
         self._source = source
         self._archive = Archive(source)
-        self._id = os.urandom(6).hex()
-        self._planner = Planner(rig.handlers, signed=policy.trust is not None)
-        self._sync = FileSync()
-        self._env = SessionEnv(None)
-        self._begun = False
-        self._committed = False
-        self._workspace = Workspace(policy.tmpdir, self._id)
+        session = os.urandom(6).hex()
         self._started_s = rig.clock.monotonic_s()
-        self._partitions_done = False
         self._good_time: GoodTime | None = None
         # a dry run leaves no trace
         self._journal: Journal | None = None if policy.dry_run else rig.journal
-        self._transaction = Transaction(self._journal, rig.clock, self._id)
+        self._transaction = Transaction(self._journal, rig.clock, session)
+        self._sync = FileSync()
+        self._workspace = Workspace(policy.tmpdir, session)
         self._ctx = SessionContext(
             hw=rig.hw,
-            env=self._env,
+            env=SessionEnv(None),
             sync=self._sync,
             bus=rig.bus,
             clock=rig.clock,
-            session=self._id,
+            session=session,
             tmpdir=self._workspace.path,
-            chain=self._install_chained,
+            chain=lambda art, data: self._workers.install_chained(art, data),
             cancelled=cancelled,
             dry_run=policy.dry_run,
             verify_write=policy.verify_write,
         )
+        self._handlers = rig.handlers.copy()  # what this session adds ends with it
+        self._planner = Planner(self._handlers, signed=policy.trust is not None)
+        self._workers = Workers(self._planner, self._ctx)
         self._members = Members(self._archive, policy, self._ctx, self._workspace)
-        if hasattr(source, "waiting"):  # it can be stopped while it waits
-            source.waiting = self._ctx.checkpoint
-        if hasattr(source, "tell"):  # it has something to say
-            source.tell = self._ctx.log
+        self._written: Writing | None = None
+        source.attend(waiting=self._ctx.checkpoint, tell=self._ctx.log)
 
     # -- the whole
 
@@ -126,7 +114,7 @@ class Session:
         intake, members = self._take_in()
         self._refuse_what_rolled_back(intake)
         description, warnings = self._describe(intake)
-        self._env = self._ctx.env = SessionEnv(
+        self._ctx.env = env = SessionEnv(
             self._rig.bootloader,
             transaction_marker=self._policy.transaction_marker and description.transaction_marker,
             state_marker=self._policy.state_marker and description.state_marker,
@@ -146,14 +134,30 @@ class Session:
             gate.check(plan, self._rig.unit)
         self._judge_floor(plan)
         self._transaction.reached(State.AUTHORIZED)
-        plan = self._preflight(plan)
+        plan = self._preflight(plan, env)
         self._transaction.reached(State.PREFLIGHTED, targets=kept_targets(_targets(plan)))
-        self._tell_plan(plan)
+        tell_plan(self._ctx, plan, self._rig.unit.hardware, self._policy.selection)
         if self._policy.dry_run:
-            self._read_everything(plan, intake.rest, members)
+            read_everything(plan, intake.rest, self._members, self._ctx, index=members)
             return self._end("checked", plan)
         self._run_command(self._policy.pre_update, plan, "pre-update")
-        self._write(plan, intake.rest, members)
+        self._written = self.writing(
+            plan,
+            policy=self._policy,
+            ctx=self._ctx,
+            clock=self._rig.clock,
+            env=env,
+            sync=self._sync,
+            workers=self._workers,
+            members=self._members,
+            transaction=self._transaction,
+            journal=self._journal,
+        )
+        self._written.write(intake.rest, members)
+        # the update is installed: what fails from here on is told, but undoes nothing
+        self._keep_good_time()
+        self._write_versions(plan)
+        self._run_command(self._policy.post_update, plan, "post-update")
         return self._end("installed", plan)
 
     def log(self, level: str, message: str) -> None:
@@ -281,7 +285,7 @@ class Session:
             hint="--allow-nothing makes this a success",
         )
 
-    def _preflight(self, plan: Plan) -> Plan:
+    def _preflight(self, plan: Plan, env: SessionEnv) -> Plan:
         """Ask every handler whether it can do its part; also whether the boot environment can."""
         if self._policy.dry_run:
             return plan
@@ -293,10 +297,12 @@ class Session:
                 hint="put them into bootenv",
             )
         names = any(
-            self._card(p.artifact).kinds & Kind.BOOTENV for p in plan.entries if p.fate is not Fate.SKIPPED
+            self._workers.card(p.artifact).kinds & Kind.BOOTENV
+            for p in plan.entries
+            if p.fate is not Fate.SKIPPED
         )
         if plan.description.bootenv or names:
-            self._env.require()
+            env.require()
         return plan._replace(
             entries=tuple(self._preflight_one(planned) for planned in plan.entries),
             scripts=tuple(self._preflight_one(planned) for planned in plan.scripts),
@@ -305,234 +311,9 @@ class Session:
     def _preflight_one(self, planned: Planned) -> Planned:
         if planned.fate is Fate.SKIPPED:
             return planned
-        worker, options = self._worker(planned.artifact)
-        look = getattr(worker, "preflight", None)
-        if look is None:
-            return planned
-        needs: Needs = named(planned.artifact, lambda: look(planned.artifact, options, self._ctx))
-        return planned._replace(needs=needs)
+        return planned._replace(needs=self._workers.preflight(planned.artifact))
 
-    # -- reading without writing
-
-    def _read_everything(
-        self, plan: Plan, rest: Iterator[Member], members: Mapping[str, Member] | None
-    ) -> None:
-        """A dry run: every member is read, decrypted, decompressed, hashed and thrown away."""
-        self._ctx.steps = plan.steps
-        wanted = _by_member(plan)
-        for member in rest:
-            uses = wanted.pop(member.name, [])
-            for planned in uses:
-                judge_size(planned.artifact, member)  # of a file the planner did
-            if not uses:
-                self._members.pass_over(member)
-            elif members is None and len(uses) > 1:
-                self._members.stage(uses[0].artifact, member)
-                for planned in uses:
-                    self._read_one(planned.artifact, self._members.open_staged(planned.artifact))
-            else:
-                for planned in uses:
-                    self._read_one(planned.artifact, self._members.open(planned.artifact, member))
-        _nothing_missing(wanted)
-
-    def _read_one(self, art: Artifact, data: ArtifactData) -> None:
-        self._ctx.begin_step(art, data.size_bytes)
-        self._ctx.tell("artifact.started")
-        named(art, lambda: drain(data))
-        self._ctx.tell("artifact.done", facts={"dry_run": True})
-        self._ctx.end_step()
-
-    # -- writing
-
-    def _write(self, plan: Plan, rest: Iterator[Member], members: Mapping[str, Member] | None) -> None:
-        env = self._env
-        if members is not None:
-            self._verify_beforehand(plan, members)
-        try:
-            for name, value in plan.description.bootenv.items():
-                env.stage(name, value)
-            self._install_members(plan, rest, members)
-            self._sync.flush()
-            self._begin()
-            self._run_scripts(plan, Phase.PREINSTALL)
-            self._apply_partitions(plan)
-            for planned in plan.entries:
-                if planned.fate is Fate.STAGED:
-                    self._install_staged(planned, members)
-            self._sync.flush()
-            self._run_scripts(plan, Phase.POSTINSTALL, switching=False)
-            self._sync.flush()
-            self._run_scripts(plan, Phase.POSTINSTALL, switching=True)
-            self._commit(plan)
-            if env.pending:
-                self._ctx.tell("bootenv.done", facts={"variables": list(env.pending)})
-        except BaseException as exc:
-            self._fail(plan, exc)
-            raise
-        # the update is installed: what fails from here on is told, but undoes nothing
-        self._keep_good_time()
-        self._write_versions(plan)
-        self._run_command(self._policy.post_update, plan, "post-update")
-
-    def _commit(self, plan: Plan) -> None:
-        """Switch: the boot environment in one step, and the journal on both sides of it."""
-        env, record = self._env, self._transaction.record
-        tested = bool(env.pending and env.commit) and plan.description.reboot is not False
-        floor = None
-        if self._journal is not None and not tested:
-            known = self._journal.read().floor
-            floor = raised(known, record.version)
-            if self._policy.floor_in_env and env.commit and raised(self._policy.floor, floor) == floor:
-                env.stage(FLOOR_VARIABLE, floor)
-        self._transaction.reached(State.WRITTEN, variables=kept_variables(env.commit), tested=tested)
-        if env.commit:
-            self._transaction.store()  # a cut from here on is judged by the boot environment
-        env.succeed()
-        self._committed = True
-        self._transaction.reached(State.COMMITTED)
-        if not tested:
-            self._transaction.reached(State.CONFIRMED)
-        try:
-            self._transaction.store(floor=floor)
-        except SwagentError as exc:  # it is installed: the next start sees that in the boot environment
-            self._ctx.log("error", f"the journal could not be written: {exc.message}")
-
-    def _verify_beforehand(self, plan: Plan, members: Mapping[str, Member]) -> None:
-        """Of a file: judge everything that is not streamed, and lay out the scripts, before anything is written."""
-        wanted = _by_member(plan)
-        judged: set[tuple[str, bytes | None]] = set()
-        for planned in plan.entries:
-            first = self._policy.verify_first or planned.artifact.prop("verify-first") == "true"
-            if planned.fate is not Fate.STAGED and not (planned.fate is Fate.DIRECT and first):
-                continue
-            art = planned.artifact
-            if (art.filename, art.sha256) not in judged:
-                member = members[art.filename]
-                named(art, lambda art=art, member=member: drain(self._members.open(art, member, stored=True)))  # type: ignore[misc]  # lambda defaults
-                judged.add((art.filename, art.sha256))
-        for planned in plan.scripts:
-            if planned.artifact.filename and self._card(planned.artifact).data:
-                self._members.lay_out_script(
-                    planned.artifact, self._members.open(planned.artifact, members[planned.artifact.filename])
-                )
-        for name, member in members.items():
-            if name not in wanted:
-                self._members.pass_over(member)
-
-    def _install_members(
-        self, plan: Plan, rest: Iterator[Member], members: Mapping[str, Member] | None
-    ) -> None:
-        """Take the members as they come: install direct ones; of a stream, stage the others."""
-        wanted = _by_member(plan)
-        for member in rest:
-            uses = wanted.pop(member.name, [])
-            if members is None:
-                self._take_from_stream(plan, member, uses)
-                continue
-            for planned in uses:
-                if planned.fate is Fate.DIRECT:
-                    self._apply_partitions(plan)
-                    self._install_one(planned, self._members.open(planned.artifact, member))
-        _nothing_missing(wanted)
-
-    def _take_from_stream(self, plan: Plan, member: Member, uses: list[Planned]) -> None:
-        if not uses:
-            self._members.pass_over(member)
-            return
-        for planned in uses:
-            judge_size(planned.artifact, member)
-        if len(uses) == 1 and uses[0].fate is Fate.DIRECT:
-            self._apply_partitions(plan)
-            self._install_one(uses[0], self._members.open(uses[0].artifact, member))
-            return
-        self._members.stage(uses[0].artifact, member)
-        for planned in uses:
-            if planned.fate is Fate.SCRIPT:
-                self._members.lay_out_script(planned.artifact, self._members.open_staged(planned.artifact))
-
-    def _begin(self) -> None:
-        """From now on the device is no longer as it was: the first write follows."""
-        if not self._begun:
-            self._transaction.reached(State.WRITING)
-            self._transaction.store()
-            self._begun = True
-            self._env.begin()
-
-    def _apply_partitions(self, plan: Plan) -> None:
-        if self._partitions_done:
-            return
-        self._partitions_done = True
-        self._begin()
-        for planned in plan.entries:
-            if planned.fate is Fate.APPLY:
-                worker, options = self._worker(planned.artifact)
-                self._step(planned, None, lambda p, w=worker, o=options: w.apply(p.artifact, o, self._ctx))  # type: ignore[misc]  # lambda defaults
-
-    def _install_staged(self, planned: Planned, members: Mapping[str, Member] | None) -> None:
-        art = planned.artifact
-        if members is None:
-            data = self._members.open_staged(art)
-        else:
-            data = self._members.open(art, members[art.filename])
-        self._install_one(planned, data)
-
-    def _install_one(self, planned: Planned, data: ArtifactData) -> None:
-        worker, options = self._worker(planned.artifact)
-
-        def install(planned: Planned) -> None:
-            worker.install(planned.artifact, options, data, self._ctx)
-            if data.readinto(memoryview(bytearray(1))):
-                raise ArchiveError(f"the handler {planned.artifact.type!r} left part of its artifact unread")
-
-        self._step(planned, data.size_bytes, install)
-
-    def _install_chained(self, art: Artifact, data: ArtifactData) -> None:
-        worker, options = self._worker(art)
-        if not hasattr(worker, "install"):
-            from swagent.errors import DescriptionError
-
-            raise DescriptionError(f"{art.where}: the handler {art.type!r} takes no data", artifact=art.label)
-        worker.install(art, options, data, self._ctx)
-
-    def _step(self, planned: Planned, total_bytes: int | None, work: Callable[[Planned], None]) -> None:
-        """One step of the update, with its news."""
-        ctx, art = self._ctx, planned.artifact
-        ctx.checkpoint()
-        begun_s = self._rig.clock.monotonic_s()
-        ctx.begin_step(art, total_bytes)
-        ctx.tell("artifact.started")
-        try:
-            named(art, lambda: work(planned))
-        except SwagentError as exc:
-            ctx.tell("artifact.failed", message=exc.message)
-            raise
-        ctx.tell(
-            "artifact.done",
-            message="verified, read back" if self._reads_back(art) else "verified",
-            facts={"seconds": round(self._rig.clock.monotonic_s() - begun_s, 3)},
-        )
-        ctx.end_step()
-
-    def _run_scripts(self, plan: Plan, phase: Phase, *, switching: bool | None = None) -> None:
-        """All scripts, in their order; or only those whose handlers do, or do not, change what boots."""
-        for planned in plan.scripts:
-            if switching in (None, self._card(planned.artifact).switches):
-                self._run_script(planned.artifact, phase)
-
-    def _run_script(self, art: Artifact, phase: Phase) -> None:
-        ctx = self._ctx
-        worker, options = self._worker(art)
-        if phase is not Phase.POSTFAILURE:
-            ctx.checkpoint()
-        ctx.begin_step(art, None)
-        ctx.tell("script.started", facts={"phase": phase.value})
-        try:
-            named(art, lambda: worker.run(art, options, phase, ctx))
-        except SwagentError as exc:
-            ctx.tell("script.failed", message=exc.message, facts={"phase": phase.value})
-            raise
-        ctx.tell("script.done", facts={"phase": phase.value})
-        ctx.end_step()
+    # -- before and after
 
     def _run_command(self, commands: Mapping[str, str] | None, plan: Plan, what: str) -> None:
         command = (commands or {}).get(plan.description.update_type, "")
@@ -540,7 +321,7 @@ class Session:
             return
         status = self._rig.hw.run(["/bin/sh", "-c", command], log=self._ctx.log)
         if status:
-            done = "the update is installed, but " if self._committed else ""
+            done = "the update is installed, but " if self._written is not None else ""
             raise ScriptError(
                 f"{done}the {what} command ended with status {status}", hint=f"it was: {command}"
             )
@@ -555,96 +336,20 @@ class Session:
             ):
                 self._ctx.log("warn", f"{name!r} cannot be written to {self._policy.versions_file}")
 
-    def _fail(self, plan: Plan, exc: BaseException) -> None:
-        """Undo what can be undone, run the post-failure phase, leave the mark; nothing here hides ``exc``."""
-        ctx = self._ctx
-        self._sync.discard()
-        ctx.end_step()
-        for planned in plan.scripts if self._begun else ():
-            art = planned.artifact
-            if art.filename and self._card(art).data and not self._members.is_laid_out(art):
-                ctx.log("info", f"post-failure script {art.label} had not arrived yet")
-                continue
-            try:
-                self._run_script(planned.artifact, Phase.POSTFAILURE)
-            except SwagentError as later:
-                ctx.log("error", f"post-failure script: {later.message}")
-                break
-        try:
-            self._env.fail()
-        except SwagentError as later:
-            ctx.log("error", f"the failed state could not be stored: {later.message}")
-        if self._begun:
-            self._transaction.reached(State.FAILED, message=short(str(exc)))
-            try:
-                self._transaction.store()
-            except SwagentError as later:
-                ctx.log("error", f"the journal could not be written: {later.message}")
-
-    # -- small things
-
-    def _card(self, art: Artifact) -> Any:
-        return self._planner.handler(art).card
-
-    def _reads_back(self, art: Artifact) -> bool:
-        return self._card(art).reads_back and wanted(art, always=self._policy.verify_write)
-
-    def _worker(self, art: Artifact) -> tuple[Any, Any]:
-        cls = self._planner.handler(art)
-        return cls(), read_options(cls.Options, art)[0]
-
-    def _tell_plan(self, plan: Plan) -> None:
-        description = plan.description
-        self._ctx.steps = plan.steps
-        self._ctx.tell(
-            "update.planned",
-            facts={
-                "version": description.version,
-                "description": description.description,
-                "hardware": str(self._rig.unit.hardware) if self._rig.unit.hardware else None,
-                "selection": str(self._policy.selection) if self._policy.selection else None,
-                "dry_run": self._policy.dry_run,
-                "reboot": description.reboot is not False,
-                "entries": [row(planned) for planned in plan.entries],
-                "scripts": [row(planned) for planned in plan.scripts],
-            },
-        )
-        for planned in plan.entries:
-            if planned.fate is Fate.SKIPPED:
-                self._rig.bus.publish(
-                    Event(
-                        "artifact.skipped",
-                        time_s=self._rig.clock.now_s(),
-                        session=self._id,
-                        artifact=planned.artifact.label,
-                        handler=planned.artifact.type,
-                        message=planned.reason,
-                        facts={"reason": planned.reason},
-                    )
-                )
+    # -- the verdict
 
     def _end(self, result: str, plan: Plan) -> str:
-        reboot = plan.description.reboot is not False and result == "installed"
-        self._ctx.tell(
-            "update.verdict",
-            facts={
-                "result": result,
-                "exit_code": 0,
-                "error": None,
-                "version": plan.description.version,
-                "selection": str(self._policy.selection) if self._policy.selection else None,
-                "next": "reboot to use it" if reboot else "",
-                "seconds": self._seconds(),
-            },
-        )
+        facts = success_facts(result, plan, self._policy.selection)
+        self._ctx.tell("update.verdict", facts={**facts, "seconds": self._seconds()})
         return result
 
     def _publish_verdict(self, exc: SwagentError) -> None:
-        if self._committed:
+        written = self._written
+        if written is not None and written.committed:
             result = "installed"  # what failed came after it, and the exit code tells
         else:
-            exc.wrote = self._begun
-            result = "cancelled" if isinstance(exc, Cancelled) else "failed" if self._begun else "refused"
+            exc.wrote = written is not None and written.begun
+            result = "cancelled" if isinstance(exc, Cancelled) else "failed" if exc.wrote else "refused"
         self._ctx.end_step()
         self._ctx.tell(
             "update.verdict",
@@ -658,17 +363,3 @@ class Session:
 
 def _targets(plan: Plan) -> list[str]:
     return [p.needs.target for p in plan.entries if p.needs is not None and p.needs.target]
-
-
-def _by_member(plan: Plan) -> dict[str, list[Planned]]:
-    """Which entries use which member."""
-    wanted: dict[str, list[Planned]] = {}
-    for planned in (*plan.entries, *plan.scripts):
-        if planned.fate in (Fate.DIRECT, Fate.STAGED, Fate.SCRIPT) and planned.artifact.filename:
-            wanted.setdefault(planned.artifact.filename, []).append(planned)
-    return wanted
-
-
-def _nothing_missing(wanted: Mapping[str, list[Planned]]) -> None:
-    for name, uses in wanted.items():
-        raise ArchiveError(f"{uses[0].artifact.where}: the archive has no member {name!r}", artifact=name)

@@ -33,14 +33,10 @@ class HttpRanges:
         self._window_from = 0
         self._window_bytes = self._take(known)
 
-    @property
-    def waiting(self) -> Callable[[], None]:
-        """Called again and again while nothing comes; may raise to stop."""
-        return self._client.waiting
-
-    @waiting.setter
-    def waiting(self, call: Callable[[], None]) -> None:
-        self._client.waiting = call
+    def attend(self, *, waiting: Callable[[], None], tell: Callable[[str, str], None]) -> None:
+        """Who is asked while nothing comes, and who hears of broken connections."""
+        self._client.waiting = waiting
+        self._client.tell = tell
 
     def seek(self, position: int) -> None:
         """Go on from ``position``; nothing is fetched for it."""

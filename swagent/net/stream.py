@@ -37,23 +37,10 @@ class HttpStream:
         if reply is not None:
             self._adopt(reply)
 
-    @property
-    def waiting(self) -> Callable[[], None]:
-        """Called again and again while nothing comes; may raise to stop."""
-        return self._client.waiting
-
-    @waiting.setter
-    def waiting(self, call: Callable[[], None]) -> None:
-        self._client.waiting = call
-
-    @property
-    def tell(self) -> Callable[[str, str], None]:
-        """Hears of broken connections: level and line."""
-        return self._client.tell
-
-    @tell.setter
-    def tell(self, call: Callable[[str, str], None]) -> None:
-        self._client.tell = call
+    def attend(self, *, waiting: Callable[[], None], tell: Callable[[str, str], None]) -> None:
+        """Who is asked while nothing comes, and who hears of broken connections."""
+        self._client.waiting = waiting
+        self._client.tell = tell
 
     def readinto(self, buffer: memoryview) -> int:
         """Read on; fills ``buffer`` unless the file ends first.

@@ -31,6 +31,15 @@ class Source(Protocol):
         """Go on from there: anywhere in a file, only forward in a stream (which reads and drops)."""
         ...
 
+    def attend(self, *, waiting: Callable[[], None], tell: Callable[[str, str], None]) -> None:
+        """Say, before the first read, who is asked and told.
+
+        Args:
+            waiting: called again and again while nothing comes; may raise to stop.
+            tell: hears of trouble that is being dealt with: level and line.
+        """
+        ...
+
 
 class FileSource:
     """A regular file or block device, read with ``pread``; small reads are served from one window.
@@ -54,6 +63,9 @@ class FileSource:
     def seek(self, position: int) -> None:
         """Go on from ``position``."""
         self.position = position
+
+    def attend(self, *, waiting: Callable[[], None], tell: Callable[[str, str], None]) -> None:
+        """Nobody: a file neither waits nor has anything to tell."""
 
     def readinto(self, buffer: memoryview) -> int:
         """Read from ``position`` on; fills ``buffer`` unless the file ends first."""
@@ -104,10 +116,6 @@ class StreamSource:
 
     Raises:
         DeviceError: ``fd`` is open for writing only.
-
-    Attributes:
-        waiting: called again and again while nothing comes; may raise to stop. (A signal alone does not interrupt a
-            read: Python goes on reading after its handler, and the reader may be another thread.)
     """
 
     seekable = False
@@ -122,7 +130,7 @@ class StreamSource:
             )
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
-        self.waiting: Callable[[], None] = _go_on
+        self._waiting: Callable[[], None] = _go_on
         self.fd = fd
         self.name = name
         self.size_bytes: int | None = None
@@ -165,9 +173,15 @@ class StreamSource:
             if not self.readinto(scrap[: position - self.position]):
                 raise ArchiveError(f"{self.name} ends at byte {self.position}, in the middle of a member")
 
+    def attend(self, *, waiting: Callable[[], None], tell: Callable[[str, str], None]) -> None:
+        """``waiting`` may stop it. (A signal alone does not interrupt a read: Python goes on reading after its handler,
+        and the reader may be another thread.)
+        """
+        self._waiting = waiting
+
     def _read(self, buffer: memoryview) -> int:
         while not self._poll.poll(WAIT_MS):
-            self.waiting()
+            self._waiting()
         try:
             return os.readv(self.fd, [buffer])
         except OSError as exc:

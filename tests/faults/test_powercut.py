@@ -21,7 +21,7 @@ from swagent.hw.block import BlockTarget
 from swagent.installer.journal import Journal
 from swagent.installer.rig import Policy, Rig
 from swagent.installer.session import Session
-from swagent.model import Plan
+from swagent.installer.writing import Writing
 from swagent.model import Unit as Facts
 from swagent.stream import Member as ArchiveMember
 from swagent.stream.source import open_source
@@ -156,19 +156,17 @@ def test_one_copy_of_several_sectors_can_be_lost_while_it_is_written(folder: Pat
 # -- installers that do it wrong are caught
 
 
-class CommitsFirst(Session):
+class CommitsFirst(Writing):
     """Switches, then writes."""
 
-    def _write(
-        self, plan: Plan, rest: Iterator[ArchiveMember], members: Mapping[str, ArchiveMember] | None
-    ) -> None:
-        for name, value in plan.description.bootenv.items():
+    def write(self, rest: Iterator[ArchiveMember], index: Mapping[str, ArchiveMember] | None) -> None:
+        for name, value in self._plan.description.bootenv.items():
             self._env.stage(name, value)
         self._env.succeed()
-        super()._write(plan, rest, members)
+        super().write(rest, index)
 
 
-class MarksLate(Session):
+class MarksLate(Writing):
     """Overwrites a copy before it says that an update has begun."""
 
     def _begin(self) -> None:
@@ -207,7 +205,7 @@ class OverwritesWhatIsInForce(UBoot):
 def install_with(
     unit: Unit,
     *,
-    session: type[Session] = Session,
+    writing: type[Writing] = Writing,
     hardware: type[Hardware] = Hardware,
     bootloader: Callable[[Mapping[str, str]], Bootloader] = UBoot,
 ) -> None:
@@ -227,7 +225,9 @@ def install_with(
     )
     policy = Policy(None, tmpdir=str(unit.tmp), versions_file=f"{unit.root}/sw-versions")
     with path.open("rb") as file:
-        session(rig, policy, open_source(file.fileno(), "update.swu")).run()
+        session = Session(rig, policy, open_source(file.fileno(), "update.swu"))
+        session.writing = writing
+        session.run()
 
 
 def complaints(unit: Unit, recording: Recording) -> Iterator[str]:
@@ -252,7 +252,7 @@ def test_wrong_installers_are_caught(folder: Path, fault: str, complaint: str) -
     with Recorder(unit.root) as recorder:
         install_with(
             unit,
-            session={"commits first": CommitsFirst, "marks late": MarksLate}.get(fault, Session),
+            writing={"commits first": CommitsFirst, "marks late": MarksLate}.get(fault, Writing),
             hardware=ForgetsFsync if fault == "forgets fsync" else Hardware,
             bootloader=OverwritesWhatIsInForce if fault == "overwrites" else UBoot,
         )

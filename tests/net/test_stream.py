@@ -70,7 +70,7 @@ def test_a_cut_is_resumed_where_it_was(how: str) -> None:
     with serving(OLD, serve(cut_bytes=cut, how=how)) as server:
         told: list[str] = []
         source = stream(server)
-        source.tell = lambda level, line: told.append(f"{level} {line}")
+        source.attend(waiting=lambda: None, tell=lambda level, line: told.append(f"{level} {line}"))
         assert read(source) == OLD
         assert server.requests[1][1]["if-range"] == '"v1"'
         if how != "reset":  # which may throw away what lies unread in the kernel's buffers
@@ -361,7 +361,7 @@ def test_it_can_be_stopped_while_it_waits(when: str) -> None:
     with serving(OLD) as server:
         server.usual = answer
         source = stream(server, HttpOptions(retry_wait_s=30, timeout_s=30))
-        source.waiting = Stop()
+        source.attend(waiting=Stop(), tell=lambda level, line: None)
         begun_s = time.monotonic()
         with pytest.raises(Cancelled):
             read(source)

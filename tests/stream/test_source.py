@@ -109,7 +109,7 @@ def test_a_stalled_stream_can_be_left(blocking: bool) -> None:
         if asked == 2:
             raise Cancelled("stopped")
 
-    origin.waiting = stop_soon
+    origin.attend(waiting=stop_soon, tell=lambda level, line: None)
     begun_s = time.monotonic()
     with pytest.raises(Cancelled):
         fill(origin, 8)

@@ -1,0 +1,93 @@
+"""Handlers at work: the one place where an entry's handler is made and called, and the handlers of one session."""
+
+from collections.abc import Callable
+from typing import Any
+
+from swagent.errors import ArchiveError, DescriptionError, SwagentError
+from swagent.handlers.api import Card, Context
+from swagent.handlers.options import read_options
+from swagent.model import Artifact, Needs, Phase
+from swagent.stream import ArtifactData
+
+from .planning import Planner
+
+
+def named(art: Artifact, work: Callable[[], Any]) -> Any:
+    """Do some work for an entry; its errors get the entry's and the handler's name."""
+    try:
+        return work()
+    except SwagentError as exc:
+        exc.artifact = exc.artifact or art.label
+        exc.handler = exc.handler or art.type
+        raise
+
+
+class Workers:
+    """Calls handlers for one session.
+
+    Args:
+        planner: knows the handlers of this session.
+        ctx: what they work with.
+    """
+
+    def __init__(self, planner: Planner, ctx: Context) -> None:
+        self._planner = planner
+        self._ctx = ctx
+
+    def card(self, art: Artifact) -> Card:
+        """What is known of an entry's handler."""
+        card: Card = self._planner.handler(art).card
+        return card
+
+    def preflight(self, art: Artifact) -> Needs | None:
+        """What the handler finds beforehand; None when it does not look.
+
+        Raises:
+            PreflightRefused: it cannot be done.
+        """
+        worker, options = self._worker(art)
+        look = getattr(worker, "preflight", None)
+        if look is None:
+            return None
+        needs: Needs = named(art, lambda: look(art, options, self._ctx))
+        return needs
+
+    def install(self, art: Artifact, data: ArtifactData) -> None:
+        """Put an image or file where it belongs.
+
+        Raises:
+            SwagentError: it failed, or the handler did not read all of it.
+        """
+        worker, options = self._worker(art)
+
+        def install() -> None:
+            worker.install(art, options, data, self._ctx)
+            if data.readinto(memoryview(bytearray(1))):
+                raise ArchiveError(f"the handler {art.type!r} left part of its artifact unread")
+
+        named(art, install)
+
+    def install_chained(self, art: Artifact, data: ArtifactData) -> None:
+        """As ``install``, for a handler that another one passes its data on to.
+
+        Raises:
+            DescriptionError: it takes no data.
+        """
+        worker, options = self._worker(art)
+        if not hasattr(worker, "install"):
+            raise DescriptionError(f"{art.where}: the handler {art.type!r} takes no data", artifact=art.label)
+        worker.install(art, options, data, self._ctx)
+
+    def apply(self, art: Artifact) -> None:
+        """Make it so: an entry without data."""
+        worker, options = self._worker(art)
+        named(art, lambda: worker.apply(art, options, self._ctx))
+
+    def run(self, art: Artifact, phase: Phase) -> None:
+        """Run a script's phase."""
+        worker, options = self._worker(art)
+        named(art, lambda: worker.run(art, options, phase, self._ctx))
+
+    def _worker(self, art: Artifact) -> tuple[Any, Any]:
+        cls = self._planner.handler(art)
+        return cls(), read_options(cls.Options, art)[0]

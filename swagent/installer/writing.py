@@ -1,0 +1,276 @@
+"""What an update writes, in order, up to the commit (swu format §6.2); and what is undone when it fails."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from swagent.clock import Clock
+from swagent.errors import SwagentError
+from swagent.handlers.readback import wanted as wants_reading_back
+from swagent.hw.sync import FileSync
+from swagent.model import Artifact, Fate, Phase, Plan, Planned
+from swagent.stream import ArtifactData, Member
+from swagent.stream.pipeline import drain
+
+from .context import SessionContext
+from .env import FLOOR_VARIABLE, SessionEnv
+from .journal import Journal, State, Transaction, kept_variables, raised, short
+from .members import Members
+from .planning import by_member, judge_size, nothing_missing
+from .rig import Policy
+from .workers import Workers, named
+
+
+class Writing:
+    """Writes one plan; use it once.
+
+    Args:
+        plan: what to do.
+        policy: the decisions.
+        ctx: what handlers see; hears of every step.
+        clock: for how long a step took.
+        env: the boot environment, written last.
+        sync: makes files durable between the phases.
+        workers: the handlers.
+        members: opens artifacts.
+        transaction: this update's record in the journal.
+        journal: None when none is kept.
+
+    Attributes:
+        begun: whether anything on the device may have changed.
+        committed: whether the update is installed.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        policy: Policy,
+        ctx: SessionContext,
+        clock: Clock,
+        env: SessionEnv,
+        sync: FileSync,
+        workers: Workers,
+        members: Members,
+        transaction: Transaction,
+        journal: Journal | None,
+    ) -> None:
+        self._plan = plan
+        self._policy = policy
+        self._ctx = ctx
+        self._clock = clock
+        self._env = env
+        self._sync = sync
+        self._workers = workers
+        self._members = members
+        self._transaction = transaction
+        self._journal = journal
+        self._partitions_done = False
+        self.begun = False
+        self.committed = False
+
+    def write(self, rest: Iterator[Member], index: Mapping[str, Member] | None) -> None:
+        """Install everything and commit.
+
+        Args:
+            rest: the members behind sw-description, in order.
+            index: all members by name; None of a stream.
+
+        Raises:
+            SwagentError: it failed; the failure has been marked.
+        """
+        if index is not None:
+            self._verify_beforehand(index)
+        try:
+            for name, value in self._plan.description.bootenv.items():
+                self._env.stage(name, value)
+            self._install_members(rest, index)
+            self._sync.flush()
+            self._begin()
+            self._run_scripts(Phase.PREINSTALL)
+            self._apply_partitions()
+            for planned in self._plan.entries:
+                if planned.fate is Fate.STAGED:
+                    self._install_staged(planned, index)
+            self._sync.flush()
+            self._run_scripts(Phase.POSTINSTALL, switching=False)
+            self._sync.flush()
+            self._run_scripts(Phase.POSTINSTALL, switching=True)
+            self._commit()
+        except BaseException as exc:
+            self._fail(exc)
+            raise
+
+    # -- members
+
+    def _verify_beforehand(self, index: Mapping[str, Member]) -> None:
+        """Of a file: judge everything that is not streamed, and lay out the scripts, before anything is written."""
+        judged: set[tuple[str, bytes | None]] = set()
+        for planned in self._plan.entries:
+            first = self._policy.verify_first or planned.artifact.prop("verify-first") == "true"
+            if planned.fate is not Fate.STAGED and not (planned.fate is Fate.DIRECT and first):
+                continue
+            art = planned.artifact
+            if (art.filename, art.sha256) not in judged:
+                member = index[art.filename]
+                named(art, lambda art=art, member=member: drain(self._members.open(art, member, stored=True)))  # type: ignore[misc]  # lambda defaults
+                judged.add((art.filename, art.sha256))
+        for planned in self._plan.scripts:
+            art = planned.artifact
+            if art.filename and self._workers.card(art).data:
+                self._members.lay_out_script(art, self._members.open(art, index[art.filename]))
+        wanted = by_member(self._plan)
+        for name, member in index.items():
+            if name not in wanted:
+                self._members.pass_over(member)
+
+    def _install_members(self, rest: Iterator[Member], index: Mapping[str, Member] | None) -> None:
+        """Take the members as they come: install direct ones; of a stream, stage the others."""
+        wanted = by_member(self._plan)
+        for member in rest:
+            uses = wanted.pop(member.name, [])
+            if index is None:
+                self._take_from_stream(member, uses)
+                continue
+            for planned in uses:
+                if planned.fate is Fate.DIRECT:
+                    self._apply_partitions()
+                    self._install_one(planned, self._members.open(planned.artifact, member))
+        nothing_missing(wanted)
+
+    def _take_from_stream(self, member: Member, uses: list[Planned]) -> None:
+        if not uses:
+            self._members.pass_over(member)
+            return
+        for planned in uses:
+            judge_size(planned.artifact, member)
+        if len(uses) == 1 and uses[0].fate is Fate.DIRECT:
+            self._apply_partitions()
+            self._install_one(uses[0], self._members.open(uses[0].artifact, member))
+            return
+        self._members.stage(uses[0].artifact, member)
+        for planned in uses:
+            if planned.fate is Fate.SCRIPT:
+                self._members.lay_out_script(planned.artifact, self._members.open_staged(planned.artifact))
+
+    def _install_staged(self, planned: Planned, index: Mapping[str, Member] | None) -> None:
+        art = planned.artifact
+        if index is None:
+            data = self._members.open_staged(art)
+        else:
+            data = self._members.open(art, index[art.filename])
+        self._install_one(planned, data)
+
+    # -- steps
+
+    def _begin(self) -> None:
+        """From now on the device is no longer as it was: the first write follows."""
+        if not self.begun:
+            self._transaction.reached(State.WRITING)
+            self._transaction.store()
+            self.begun = True
+            self._env.begin()
+
+    def _apply_partitions(self) -> None:
+        if self._partitions_done:
+            return
+        self._partitions_done = True
+        self._begin()
+        for planned in self._plan.entries:
+            if planned.fate is Fate.APPLY:
+                self._step(planned, None, self._workers.apply)
+
+    def _install_one(self, planned: Planned, data: ArtifactData) -> None:
+        self._step(planned, data.size_bytes, lambda art: self._workers.install(art, data))
+
+    def _step(self, planned: Planned, total_bytes: int | None, work: Callable[[Artifact], None]) -> None:
+        """One step of the update, with its news."""
+        ctx, art = self._ctx, planned.artifact
+        ctx.checkpoint()
+        begun_s = self._clock.monotonic_s()
+        ctx.begin_step(art, total_bytes)
+        ctx.tell("artifact.started")
+        try:
+            work(art)
+        except SwagentError as exc:
+            ctx.tell("artifact.failed", message=exc.message)
+            raise
+        read_back = self._workers.card(art).reads_back and wants_reading_back(
+            art, always=self._policy.verify_write
+        )
+        ctx.tell(
+            "artifact.done",
+            message="verified, read back" if read_back else "verified",
+            facts={"seconds": round(self._clock.monotonic_s() - begun_s, 3)},
+        )
+        ctx.end_step()
+
+    def _run_scripts(self, phase: Phase, *, switching: bool | None = None) -> None:
+        """All scripts, in their order; or only those whose handlers do, or do not, change what boots."""
+        for planned in self._plan.scripts:
+            if switching in (None, self._workers.card(planned.artifact).switches):
+                self._ctx.checkpoint()
+                self._run_script(planned.artifact, phase)
+
+    def _run_script(self, art: Artifact, phase: Phase) -> None:
+        ctx = self._ctx
+        ctx.begin_step(art, None)
+        ctx.tell("script.started", facts={"phase": phase.value})
+        try:
+            self._workers.run(art, phase)
+        except SwagentError as exc:
+            ctx.tell("script.failed", message=exc.message, facts={"phase": phase.value})
+            raise
+        ctx.tell("script.done", facts={"phase": phase.value})
+        ctx.end_step()
+
+    # -- the end
+
+    def _commit(self) -> None:
+        """Switch: the boot environment in one step, and the journal on both sides of it."""
+        env, record = self._env, self._transaction.record
+        tested = bool(env.pending and env.commit) and self._plan.description.reboot is not False
+        floor = None
+        if self._journal is not None and not tested:
+            known = self._journal.read().floor
+            floor = raised(known, record.version)
+            if self._policy.floor_in_env and env.commit and raised(self._policy.floor, floor) == floor:
+                env.stage(FLOOR_VARIABLE, floor)
+        self._transaction.reached(State.WRITTEN, variables=kept_variables(env.commit), tested=tested)
+        if env.commit:
+            self._transaction.store()  # a cut from here on is judged by the boot environment
+        env.succeed()
+        self.committed = True
+        self._transaction.reached(State.COMMITTED)
+        if not tested:
+            self._transaction.reached(State.CONFIRMED)
+        try:
+            self._transaction.store(floor=floor)
+        except SwagentError as exc:  # it is installed: the next start sees that in the boot environment
+            self._ctx.log("error", f"the journal could not be written: {exc.message}")
+        if env.pending:
+            self._ctx.tell("bootenv.done", facts={"variables": list(env.pending)})
+
+    def _fail(self, exc: BaseException) -> None:
+        """Undo what can be undone, run the post-failure phase, leave the mark; nothing here hides ``exc``."""
+        ctx = self._ctx
+        self._sync.discard()
+        ctx.end_step()
+        for planned in self._plan.scripts if self.begun else ():
+            art = planned.artifact
+            if art.filename and self._workers.card(art).data and not self._members.is_laid_out(art):
+                ctx.log("info", f"post-failure script {art.label} had not arrived yet")
+                continue
+            try:
+                self._run_script(art, Phase.POSTFAILURE)
+            except SwagentError as later:
+                ctx.log("error", f"post-failure script: {later.message}")
+                break
+        try:
+            self._env.fail()
+        except SwagentError as later:
+            ctx.log("error", f"the failed state could not be stored: {later.message}")
+        if self.begun:
+            self._transaction.reached(State.FAILED, message=short(str(exc)))
+            try:
+                self._transaction.store()
+            except SwagentError as later:
+                ctx.log("error", f"the journal could not be written: {later.message}")
