@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from swagent.errors import ArchiveError, DescriptionError, SwagentError
-from swagent.handlers.api import Card, Context
+from swagent.handlers.api import Card
 from swagent.handlers.options import read_options
 from swagent.model import Artifact, Needs, Phase
 from swagent.stream import ArtifactData
 
+from .context import SessionContext
 from .planning import Planner
 
 
@@ -30,7 +31,7 @@ class Workers:
         ctx: what they work with.
     """
 
-    def __init__(self, planner: Planner, ctx: Context) -> None:
+    def __init__(self, planner: Planner, ctx: SessionContext) -> None:
         self._planner = planner
         self._ctx = ctx
 
