@@ -40,7 +40,7 @@ OWNERS: dict[str, set[str]] = {
     "pyudev": {"hw"},
     "zmq": {"remote"},
     "grpc": {"lab"},
-    "yaml": {"lab"},
+    "yaml": {"bootloader", "lab"},
     "isal": {"stream", "swu"},  # reading is stream's, writing swu's
     "backports": {"stream", "swu"},
     "compression": {"stream", "swu"},

@@ -42,6 +42,15 @@ class Bootloader(Protocol):
         """
         ...
 
+    def check(self, changes: Mapping[str, str | None]) -> None:
+        """Whether ``set_many`` could store these changes now, as far as that can be told without writing.
+
+        Raises:
+            BootEnvError: it could not.
+            SettingsError: its settings file cannot be used.
+        """
+        ...
+
 
 Factory = Callable[[Mapping[str, str]], Bootloader]
 """What stands on the shelf ``swagent.bootloaders``: called with settings by SWUpdate's names, such as

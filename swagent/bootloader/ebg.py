@@ -99,20 +99,21 @@ class EfiBootGuard:
             BootEnvError: also when an update would take away the copy that the boot loader may have to go back to:
                 while another one waits for its first start, or has not been confirmed.
         """
-        wanted = {name: value or None for name, value in changes.items()}
-        mark = _mark_of(wanted)
-        others = {name: value for name, value in wanted.items() if name not in (_TRANSACTION, "ustate")}
-        if mark in (_BEGINS, _ENDS_BADLY) and others:
-            raise BootEnvError(
-                "EFI Boot Guard stores variables only with an update that has succeeded",
-                hint="none are needed after a failure: it goes back by itself at the next start",
-            )
+        mark, others = _mark_and_others(changes)
         if mark == _BEGINS:
             _check_writable(_target(self._copies()))
         elif mark == "0":
             _acknowledge(self._copies(), others)
         elif mark == "1" or (mark == "" and others):
             _commit(self._copies(), others, _INSTALLED if mark else _GOOD)
+
+    def check(self, changes: Mapping[str, str | None]) -> None:
+        """See ``Bootloader.check``."""
+        mark, others = _mark_and_others(changes)
+        if mark == _BEGINS:
+            _check_writable(_target(self._copies()))
+        elif mark == "1" or (mark == "" and others):
+            _committed(self._copies(), others, _INSTALLED if mark else _GOOD)
 
     def _copies(self) -> list[_Copy]:
         """All copies, each file once."""
@@ -140,6 +141,19 @@ class EfiBootGuard:
                     yield path
         for path in self._paths:
             yield os.path.join(path, FILE_NAME) if os.path.isdir(path) else path
+
+
+def _mark_and_others(changes: Mapping[str, str | None]) -> tuple[str, dict[str, str | None]]:
+    """The mark of an update, see ``_mark_of``, and all changes but it."""
+    wanted = {name: value or None for name, value in changes.items()}
+    mark = _mark_of(wanted)
+    others = {name: value for name, value in wanted.items() if name not in (_TRANSACTION, "ustate")}
+    if mark in (_BEGINS, _ENDS_BADLY) and others:
+        raise BootEnvError(
+            "EFI Boot Guard stores variables only with an update that has succeeded",
+            hint="none are needed after a failure: it goes back by itself at the next start",
+        )
+    return mark, others
 
 
 def _mark_of(changes: Mapping[str, str | None]) -> str:
@@ -195,16 +209,23 @@ def _target(copies: list[_Copy]) -> _Copy:
 
 
 def _commit(copies: list[_Copy], changes: Mapping[str, str | None], state: int) -> None:
-    target = _target(copies)
+    raw = _committed(copies, changes, state)
+    if raw is not None:
+        _write(_target(copies), raw)
+
+
+def _committed(copies: list[_Copy], changes: Mapping[str, str | None], state: int) -> bytes | None:
+    """What the oldest copy becomes, None when nothing changes."""
+    _target(copies)  # there must be one
     current = _env(_current(copies))
     changed = ebgenv.change(current, changes)
     if changed == current and state == _GOOD:
-        return
+        return None
     # beyond a half changed copy too: bg_setenv takes the highest of all
     revision = max(copy.revision for copy in copies) + 1
     if revision > _REVISION_MAX:
         raise BootEnvError(f"the revision of EFI Boot Guard's environment cannot go beyond {_REVISION_MAX}")
-    _write(target, ebgenv.build(changed._replace(revision=revision, ustate=state, in_progress=0)))
+    return ebgenv.build(changed._replace(revision=revision, ustate=state, in_progress=0))
 
 
 def _acknowledge(copies: list[_Copy], changes: Mapping[str, str | None]) -> None:

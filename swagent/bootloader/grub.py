@@ -43,12 +43,9 @@ class Grub:
 
         The block is never made up: a damaged one is an error and stays as it is.
         """
-        wanted = {name: value or None for name, value in changes.items()}
-        for name, value in wanted.items():
-            grubenv.check_variable(name, value or "")
         before, mode = _read(self._path)
         path = os.path.realpath(self._path)  # the file, not the link that /boot/grub2/grubenv often is
-        block = grubenv.change(before, wanted, self._path)
+        block = self._changed(before, changes)
         if grubenv.parse(block, self._path) == grubenv.parse(before, self._path):
             _sync(path)
             return
@@ -60,6 +57,16 @@ class Grub:
                 if _read(path)[0] != before:
                     _replace(path, before, mode)
             raise
+
+    def check(self, changes: Mapping[str, str | None]) -> None:
+        """See ``Bootloader.check``."""
+        self._changed(_read(self._path)[0], changes)
+
+    def _changed(self, block: bytes, changes: Mapping[str, str | None]) -> bytes:
+        wanted = {name: value or None for name, value in changes.items()}
+        for name, value in wanted.items():
+            grubenv.check_variable(name, value or "")
+        return grubenv.change(block, wanted, self._path)
 
 
 def _read(path: str) -> tuple[bytes, int]:

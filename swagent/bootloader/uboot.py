@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from swagent.errors import BootEnvError
 
 from . import ubootenv
-from .fwenv import Place, read_config
+from .fwenv import Layout, Place, read_config
 
 if TYPE_CHECKING:
     from .flashenv import FlashCopies, OpenFlash
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CONFIG_PATH = "/etc/fw_env.config"
 LOCK_PATH = "/var/lock/fw_printenv.lock"
 LOCK_WAIT_S = 10.0
+NAMESPACE_PATH = "/proc/device-tree/chosen/u-boot,env-config"
+_NAMESPACE_MAX_BYTES = 256
 
 _RAW_FLASH = ("/dev/mtd", "/dev/ubi")
 
@@ -33,7 +35,8 @@ class UBoot:
 
     Args:
         settings: ``fwenv-config-location``, default /etc/fw_env.config; ``fwenv-lockfile``, default that of
-            fw_setenv, so that the two never write at the same time. Nothing is opened yet.
+            fw_setenv, so that the two never write at the same time; ``fwenv-namespace``, which environment of a
+            YAML file, default the one that the device tree names, else the first. Nothing is opened yet.
         open_flash: opens an MTD device, the kernel's if not given.
     """
 
@@ -45,7 +48,8 @@ class UBoot:
         settings = settings or {}
         self._open_flash = open_flash
         self._config_path = settings.get("fwenv-config-location") or CONFIG_PATH
-        self._lock_path = settings.get("fwenv-lockfile") or LOCK_PATH
+        self._lock_path = settings.get("fwenv-lockfile") or ""
+        self._namespace = settings.get("fwenv-namespace") or ""
 
     def get(self, name: str) -> str | None:
         """See ``Bootloader.get``."""
@@ -53,38 +57,36 @@ class UBoot:
 
     def all(self) -> dict[str, str]:
         """See ``Bootloader.all``."""
-        places = read_config(self._config_path)
-        with self._locked(writing=False):
-            copies = self._copies(places)
-            _, _, data = self._current(places, copies.read_all(), by_mark=copies.by_mark)
+        layout = self._layout()
+        with self._locked(layout, writing=False):
+            copies = self._copies(layout.places)
+            _, _, data = self._current(layout.places, copies.read_all(), by_mark=copies.by_mark)
         return ubootenv.parse_variables(data)
+
+    def check(self, changes: Mapping[str, str | None]) -> None:
+        """See ``Bootloader.check``."""
+        layout = self._layout()
+        variables = _changed(layout, self.all(), _wanted(changes))
+        _build(layout, variables, 0)
 
     def set_many(self, changes: Mapping[str, str | None]) -> None:
         """See ``Bootloader.set_many``. Nothing is written when nothing changes.
 
         The environment is never made up: without a valid copy there is an error, not a fresh one.
         """
-        wanted = {name: value or None for name, value in changes.items()}
-        for name, value in wanted.items():
-            ubootenv.check_variable(name, value or "")
-        places = read_config(self._config_path)
-        redundant = len(places) == 2
-        with self._locked(writing=True):
-            copies = self._copies(places)
+        wanted = _wanted(changes)
+        layout = self._layout()
+        redundant = len(layout.places) == 2
+        with self._locked(layout, writing=True):
+            copies = self._copies(layout.places)
             before = copies.read_all()
-            index, flags, data = self._current(places, before, by_mark=copies.by_mark)
+            index, flags, data = self._current(layout.places, before, by_mark=copies.by_mark)
             stored = ubootenv.parse_variables(data)
-            if ".flags" in stored:
-                from . import envflags  # compiles patterns; few units have this variable
-
-                envflags.check(stored[".flags"], stored, wanted)
-            variables = {name: value for name, value in stored.items() if name not in wanted}
-            variables |= {name: value for name, value in wanted.items() if value is not None}
+            variables = _changed(layout, stored, wanted)
             if variables == stored:
                 copies.sync(index)
                 return
-            new_flags = 1 if copies.by_mark else (flags + 1) & 0xFF
-            raw = ubootenv.build_copy(variables, places[0].size_bytes, flags=new_flags if redundant else None)
+            raw = _build(layout, variables, 1 if copies.by_mark else (flags + 1) & 0xFF)
             target = 1 - index if redundant else 0
             try:
                 copies.write(target, raw)
@@ -95,6 +97,9 @@ class UBoot:
                 with suppress(BootEnvError):
                     copies.write(target, before[target].ljust(len(raw), b"\0"))
                 raise
+
+    def _layout(self) -> Layout:
+        return read_config(self._config_path, self._namespace, suggested=_namespace_of_device_tree())
 
     def _copies(self, places: tuple[Place, ...]) -> "FlashCopies | _Copies":
         on_flash = [_is_mtd(place.device) for place in places]
@@ -130,39 +135,24 @@ class UBoot:
         return valid[0]
 
     @contextmanager
-    def _locked(self, *, writing: bool) -> Iterator[None]:
+    def _locked(self, layout: Layout, *, writing: bool) -> Iterator[None]:
         """Hold the lock of fw_setenv. Reading goes on without it where it cannot be had: copies have checksums."""
+        path = self._lock_path or layout.lock_path or LOCK_PATH
         try:
-            fd = _open_lock(self._lock_path)
+            fd = _open_lock(path)
         except OSError as exc:
             if writing:
                 raise BootEnvError(
-                    f"cannot open the lock {self._lock_path}: {exc.strerror or exc}",
+                    f"cannot open the lock {path}: {exc.strerror or exc}",
                     hint="create its folder, or set fwenv-lockfile to a file that can be written",
                 ) from exc
             yield
             return
         try:
-            self._wait_for(fd, fcntl.LOCK_EX if writing else fcntl.LOCK_SH)
+            _wait_for(path, fd, fcntl.LOCK_EX if writing else fcntl.LOCK_SH)
             yield
         finally:
             os.close(fd)
-
-    def _wait_for(self, fd: int, operation: int) -> None:
-        until_s = time.monotonic() + LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(fd, operation | fcntl.LOCK_NB)
-                return
-            except BlockingIOError as exc:
-                if time.monotonic() > until_s:
-                    raise BootEnvError(
-                        f"the boot environment is locked by another program for more than {LOCK_WAIT_S:g} s",
-                        hint=f"see who holds it: fuser {self._lock_path}",
-                    ) from exc
-            except OSError as exc:
-                raise BootEnvError(f"cannot lock {self._lock_path}: {exc.strerror or exc}") from exc
-            time.sleep(0.02)
 
 
 class _Copies:
@@ -187,6 +177,57 @@ class _Copies:
 
     def make_obsolete(self, index: int) -> None:
         """Nothing to do: the higher number says it."""
+
+
+def _wanted(changes: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The changes, those that can be stored at all; None removes."""
+    wanted = {name: value or None for name, value in changes.items()}
+    for name, value in wanted.items():
+        ubootenv.check_variable(name, value or "")
+    return wanted
+
+
+def _changed(layout: Layout, stored: Mapping[str, str], wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """All variables after a change that the rules of the environment allow."""
+    if layout.writable is not None or ".flags" in stored:
+        from . import envflags  # compiles patterns; few units have such rules
+
+        if layout.writable is not None:
+            envflags.check_writelist(layout.writable, stored, wanted)
+        envflags.check(stored.get(".flags", ""), stored, wanted)
+    variables = {name: value for name, value in stored.items() if name not in wanted}
+    return variables | {name: value for name, value in wanted.items() if value is not None}
+
+
+def _build(layout: Layout, variables: Mapping[str, str], flags: int) -> bytes:
+    redundant = len(layout.places) == 2
+    return ubootenv.build_copy(variables, layout.places[0].size_bytes, flags=flags if redundant else None)
+
+
+def _namespace_of_device_tree() -> str:
+    """What U-Boot says of where its environment is described, "" for nothing."""
+    try:
+        with open(NAMESPACE_PATH, "rb") as file:
+            return file.read(_NAMESPACE_MAX_BYTES).partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
+def _wait_for(path: str, fd: int, operation: int) -> None:
+    until_s = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(fd, operation | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as exc:
+            if time.monotonic() > until_s:
+                raise BootEnvError(
+                    f"the boot environment is locked by another program for more than {LOCK_WAIT_S:g} s",
+                    hint=f"see who holds it: fuser {path}",
+                ) from exc
+        except OSError as exc:
+            raise BootEnvError(f"cannot lock {path}: {exc.strerror or exc}") from exc
+        time.sleep(0.02)
 
 
 def _is_mtd(device: str) -> bool:

@@ -22,7 +22,7 @@ from swagent.errors import SettingsError
     ],
 )
 def test_line(line: str, place: Place) -> None:
-    assert parse_config(f"# head\n\n{line}\n".encode(), "c") == (place,)
+    assert parse_config(f"# head\n\n{line}\n".encode(), "c").places == (place,)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,6 @@ def test_line(line: str, place: Place) -> None:
         ("/dev/a 0 20 20 1 yes\n", "disable_lock"),
         ("/dev/a 0 20\n/dev/b 0 40\n", "differ in size"),
         ("/dev/a 0 20\n/dev/b 0 20\n/dev/c 0 20\n", "3 copies"),
-        ("uboot:\n  size: 0x4000\n", "YAML"),
-        ("---\nuboot: {}\n", "YAML"),
     ],
 )
 def test_refused(text: str, said: str) -> None:
@@ -65,10 +63,16 @@ def test_missing_and_huge_file(tmp_path: Path) -> None:
         read_config(str(tmp_path / "huge"))
 
 
+def test_lines_have_no_namespaces() -> None:
+    with pytest.raises(SettingsError, match="no namespace 'app'"):
+        parse_config(b"/dev/a 0 20\n", "c", "app")
+    assert parse_config(b"/dev/a 0 20\n", "c", suggested="app").places
+
+
 @given(st.binary(max_size=200) | st.text(alphabet="/dev x0123-#\n:\t", max_size=80).map(str.encode))
 def test_any_bytes(text: bytes) -> None:
     try:
-        places = parse_config(text, "c")
+        layout = parse_config(text, "c")
     except SettingsError:
         return
-    assert 1 <= len(places) <= 2
+    assert 1 <= len(layout.places) <= 2

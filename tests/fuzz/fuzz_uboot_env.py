@@ -16,9 +16,9 @@ def one_input(data: bytes) -> None:
     kind, rest = data[:1], data[1:]
     try:
         if kind == b"c":
-            places = fwenv.parse_config(rest, "fw_env.config")
-            assert 1 <= len(places) <= 2
-            assert all(0 < place.size_bytes <= fwenv.MAX_ENVSIZE_BYTES for place in places)
+            layout = fwenv.parse_config(rest, "fw_env.config")
+            assert 1 <= len(layout.places) <= 2
+            assert all(0 < place.size_bytes <= fwenv.MAX_ENVSIZE_BYTES for place in layout.places)
         elif kind == b"l":
             for name, value in parse_list(rest, _ART):
                 ubootenv.check_variable(name, value)
@@ -52,6 +52,10 @@ def seeds() -> list[bytes]:
     return [
         b"c# env\n/dev/mmcblk0 0x80000 0x2000 0x200 1 0\n/dev/mmcblk0 -0x2000 2000\n",
         b"cuboot:\n  size: 0x4000\n",
+        b"cuboot:\n  size : 0x4000\n  lockfile : /run/l\n  writelist:\n    - a:sw\n    - b:dr\n  devices:\n"
+        b"    - path : /dev/mtd0\n      offset : 0xA0000\n      sectorsize : 0x10000\n"
+        b"    - path : /dev/ubi0:env\n      disablelock : yes\napp: { size: 16, devices: [ { path: /a } ] }\n",
+        b"c{a: &a {size: 64, devices: [{path: /x, offset: -0x40}]}, b: *a}",
         b"la=1\n# c\nb==2\nc=x=y\r\ngone\n",
         b"1\0\0\0\0a=1\0b=2\0\0\0\0\0",
         b"2\0\0\0\0\x07.flags=a:dr,b:sc\0a=1\0b=\xff\0\0\0\0",
