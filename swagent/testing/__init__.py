@@ -3,6 +3,7 @@
 from .data import FakeData
 from .flash import FakeFlash
 from .handlers import FakeContext, FakeEnv, FakeHardware, FakeTarget, install, run_script
+from .ubi import FakeUbi
 
 __all__ = [
     "FakeContext",
@@ -11,6 +12,7 @@ __all__ = [
     "FakeFlash",
     "FakeHardware",
     "FakeTarget",
+    "FakeUbi",
     "install",
     "run_script",
 ]
