@@ -53,6 +53,11 @@ class Data(Reader, Protocol):
         """How many plain bytes there will be, None when the image does not say."""
         ...
 
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes its member has in the archive."""
+        ...
+
     def want_plain_sha256(self) -> None:
         """Ask for ``plain_sha256``, before the first byte is read; costs nothing where bytes are stored plain."""
         ...

@@ -45,6 +45,7 @@ OWNERS: dict[str, set[str]] = {
     "backports": {"stream", "swu"},
     "compression": {"stream", "swu"},
     "urllib3": {"net"},
+    "websockets": {"net"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -17,6 +17,7 @@ BUILT_INS: tuple[tuple[str, str], ...] = (
     ("raw", "raw:Raw"),
     ("rawcopy", "copy:Copy"),
     ("rawfile", "rawfile:RawFile"),
+    ("remote", "remote:Remote"),
     ("shellscript", "shell:ShellScript"),
     ("tar", "archive:Archive"),
     ("uboot", "bootenv:BootEnvFile"),

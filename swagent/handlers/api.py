@@ -272,3 +272,27 @@ def chunks(data: Reader, buffer_bytes: int = 256 * 1024) -> Iterator[memoryview]
     buffer = memoryview(bytearray(buffer_bytes))
     while n := data.readinto(buffer):
         yield buffer[:n]
+
+
+def held_back(data: Reader, piece_bytes: int) -> Iterator[memoryview]:
+    """Full pieces and a last one, each given only when more was read behind it, or the verdict on all is known.
+
+    For handlers that hand bytes to others, who count them: nobody gets the last piece of what proves wrong.
+    Each piece is valid until the next.
+
+    Raises:
+        SwagentError: as reading ``data``.
+    """
+    piece, behind = memoryview(bytearray(piece_bytes)), memoryview(bytearray(piece_bytes))
+    n_bytes = _fill(data, piece)
+    while n_bytes:
+        n_behind = _fill(data, behind)
+        yield piece[:n_bytes]
+        piece, behind, n_bytes = behind, piece, n_behind
+
+
+def _fill(data: Reader, buffer: memoryview) -> int:
+    done = 0
+    while done < len(buffer) and (n := data.readinto(buffer[done:])):
+        done += n
+    return done

@@ -120,6 +120,11 @@ class ArtifactData:
         """How many plain bytes there will be, None when the image does not say."""
         return self._codec.stored_bytes if self._codec.is_plain else self._codec.plain_bytes
 
+    @property
+    def stored_bytes(self) -> int:
+        """How many bytes the member has."""
+        return self._codec.stored_bytes
+
     def want_plain_sha256(self) -> None:
         """Hash the plain bytes too; where they are the stored ones, one digest serves both."""
         if not self._codec.is_plain:

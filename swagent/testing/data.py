@@ -16,6 +16,7 @@ class FakeData:
         source: what there is to read.
         size_bytes: what it claims to have; -1: the truth for bytes, None for a reader.
         chunk_bytes: the most that one read gives, to try out short reads.
+        stored_bytes: what it claims to have in the archive; -1: as many as plain ones.
         verdict: raised by the read that would return 0, as a wrong digest would be.
     """
 
@@ -24,6 +25,7 @@ class FakeData:
         source: bytes | Reader,
         *,
         size_bytes: int | None = -1,
+        stored_bytes: int = -1,
         chunk_bytes: int = 1 << 20,
         verdict: SwagentError | None = None,
     ) -> None:
@@ -32,6 +34,7 @@ class FakeData:
         if size_bytes == -1:
             size_bytes = len(self._bytes) if self._bytes is not None else None
         self._size_bytes = size_bytes
+        self._stored_bytes = stored_bytes
         self._chunk_bytes = chunk_bytes
         self._verdict = verdict
         self._hash: Any = None
@@ -42,6 +45,11 @@ class FakeData:
     def size_bytes(self) -> int | None:
         """As given."""
         return self._size_bytes
+
+    @property
+    def stored_bytes(self) -> int:
+        """As given."""
+        return (self._size_bytes or 0) if self._stored_bytes == -1 else self._stored_bytes
 
     def want_plain_sha256(self) -> None:
         """Hash what is read."""

@@ -17,6 +17,8 @@ from swagent.hw import Hardware
 from swagent.model import Artifact, Kind, Phase
 from swagent.testing import FakeContext, FakeData, FakeEnv, install, run_script
 
+from .peers import peer
+
 CASES = Path(__file__).parent.parent / "cases"
 SECTIONS = {"images": Kind.IMAGE, "files": Kind.FILE, "scripts": Kind.SCRIPT, "partitions": Kind.PARTITION}
 TEXTS = ("filename", "name", "data", "volume", "device", "mtdname", "path", "filesystem")
@@ -33,6 +35,8 @@ KEYS = {
     "log",
     "error",
     "needs",
+    "peer",
+    "sent",
 }
 
 
@@ -53,26 +57,29 @@ def test_every_built_in_has_a_case(handler: str) -> None:
 
 
 @pytest.mark.parametrize(("handler", "folder"), ALL)
-def test_case(handler: str, folder: Path, tmp_path: Path) -> None:
+def test_case(handler: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    case = json.loads((folder / "case.json").read_text().replace("{root}", str(root)))
-    assert not set(case) - KEYS, "unknown keys in case.json"
-    skip_without(case.get("needs", ""))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    text = (folder / "case.json").read_text().replace("{root}", str(root))
+    skip_without(json.loads(text).get("needs", ""))
     old_umask = os.umask(0o022)
     try:
-        run_case(handler, case, folder, root, tmp_path)
+        with peer(json.loads(text).get("peer"), tmp_path / "tmp") as met:
+            case = json.loads(text.replace("{peer}", met.name))
+            assert not set(case) - KEYS, "unknown keys in case.json"
+            run_case(handler, case, folder, root, tmp_path / "tmp")
+        assert met.sent == case.get("sent", [])
     finally:
         os.umask(old_umask)
 
 
-def run_case(handler: str, case: dict[str, Any], folder: Path, root: Path, tmp_path: Path) -> None:
+def run_case(handler: str, case: dict[str, Any], folder: Path, root: Path, tmpdir: Path) -> None:
     before = case.get("before", {})
     grow(root, before, folder)
     art = artifact(handler, SECTIONS[case.get("section", "images")], case.get("entry", {}))
     data = content(case.get("data", ""), folder)
-    tmpdir = tmp_path / "tmp"
-    tmpdir.mkdir()
     env = FakeEnv(case.get("env"))
     ctx = FakeContext(str(tmpdir), hw=Hardware(str(tmpdir)), env=env, scripts={art.filename: data})
     raised: errors.SwagentError | None = None

@@ -1,0 +1,43 @@
+"""Programs and devices that golden cases talk to: key ``peer`` of tests/cases."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+
+class Met(NamedTuple):
+    """A peer that is there.
+
+    Attributes:
+        name: how an entry reaches it.
+        sent: what came to it, a line for each message.
+    """
+
+    name: str
+    sent: list[str]
+
+
+@contextmanager
+def peer(spec: dict[str, Any] | None, tmpdir: Path) -> Iterator[Met]:
+    """What ``spec`` describes, if anything; its ``sent`` is complete when the block is left."""
+    if spec is None:
+        yield Met("", [])
+        return
+    kinds = {"remote": _program}
+    with kinds[spec["kind"]](spec, tmpdir) as met:
+        yield met
+
+
+@contextmanager
+def _program(spec: dict[str, Any], tmpdir: Path) -> Iterator[Met]:
+    pytest.importorskip("zmq")
+    from tests.remote.peer import listening
+
+    answers = [answer.encode() for answer in spec["answers"]]
+    met = Met("program", [])
+    with listening(str(tmpdir / met.name), lambda number, _: [answers[number]]) as program:
+        yield met
+    met.sent.extend(f"{frames[0].decode()} + {len(frames[1])} bytes" for frames in program.requests)
