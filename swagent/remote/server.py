@@ -25,7 +25,7 @@ class Receiver(Protocol):
     """What an integrator writes. Each call may raise SwagentError or OSError: the sender is told NACK."""
 
     def begin(self, size_bytes: int) -> None:
-        """An artifact of so many bytes comes."""
+        """An artifact of so many bytes comes. When this fails, nothing else is called."""
         ...
 
     def write(self, piece: bytes) -> None:
@@ -37,7 +37,7 @@ class Receiver(Protocol):
         ...
 
     def abort(self) -> None:
-        """The rest will not come, or one of the others failed; only after ``begin``."""
+        """The rest will not come, or ``write`` or ``finish`` failed."""
         ...
 
 
@@ -181,8 +181,8 @@ class Server:
     def _begin(self, sender: bytes, size_bytes: int) -> None:
         self._give_up()
         self._size_bytes, self._got_bytes = size_bytes, 0
-        self._sender = sender  # before begin: what it may have made is aborted when it fails
         self._receiver.begin(size_bytes)
+        self._sender = sender
 
     def _write(self, piece: bytes) -> None:
         if self._got_bytes + len(piece) > self._size_bytes:
