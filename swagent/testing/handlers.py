@@ -1,5 +1,6 @@
 """A context to run handlers in, without an update around them."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -65,6 +66,7 @@ class FakeHardware:
     Attributes:
         capacities: path to size in bytes: files that pretend to be block devices of that size.
         busy: path to the reason why it must not be written.
+        read_only: paths that cannot be opened for writing.
         volumes: block device to the folder that appears when it is mounted.
         targets: every image target opened, in order.
         before_read_back: called with the descriptor that is going to be read back: a place for a device to go wrong.
@@ -84,6 +86,7 @@ class FakeHardware:
         self.before_read_back = before_read_back
         self.capacities = capacities or {}
         self.busy = busy or {}
+        self.read_only: set[str] = set()
         self.volumes = volumes or {}
         self.targets: list[FakeTarget] = []
         self.program = program
@@ -93,6 +96,8 @@ class FakeHardware:
         """Open a file that exists."""
         if path in self.busy and not allow_mounted:
             raise PreflightRefused(self.busy[path])
+        if path in self.read_only:
+            raise DeviceError(f"cannot open {path}: Read-only file system", path=path, errno=errno.EROFS)
         capacity = self.capacities.get(path)
         target = FakeTarget(path, offset_bytes, None if capacity is None else capacity - offset_bytes)
         self.targets.append(target)
