@@ -1,0 +1,123 @@
+"""GPIO lines as outputs, by the kernel's character devices (gpiod v2)."""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from swagent.errors import DeviceError, RegistrationError
+
+if TYPE_CHECKING:
+    from gpiod import LineRequest
+
+CONSUMER = "swagent"
+"""By what name others see that we hold a line (``gpioinfo``)."""
+
+
+class Line(NamedTuple):
+    """One line of a chip.
+
+    Attributes:
+        chip: path of its device, such as ``/dev/gpiochip0``.
+        offset: its number on the chip.
+        active_low: whether 1 means a low voltage.
+    """
+
+    chip: str
+    offset: int
+    active_low: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.chip} line {self.offset}"
+
+
+def in_use(line: Line) -> str:
+    """Who holds a line, "" if nobody does. Changes nothing.
+
+    Raises:
+        DeviceError: there is no such chip or line.
+        RegistrationError: gpiod is not installed.
+    """
+    gpiod = _gpiod()
+    try:
+        os.stat(line.chip)
+        with gpiod.Chip(line.chip) as chip:
+            info = chip.get_line_info(line.offset)
+    except OSError as exc:
+        raise _error(f"cannot use {line}: {exc.strerror}", line, exc.errno) from exc
+    except ValueError as exc:
+        raise _error(f"there is no {line}", line) from exc
+    return f"{line} is held by {info.consumer or 'the kernel'}" if info.used else ""
+
+
+class Lines:
+    """Lines that are ours, as outputs, until they are closed.
+
+    Args:
+        levels: the lines and what they show from the start; lines of one chip are requested together.
+
+    Raises:
+        DeviceError: one of them is not there or held by somebody else; none is held then.
+        RegistrationError: gpiod is not installed.
+    """
+
+    def __init__(self, levels: Mapping[Line, bool]) -> None:
+        gpiod = _gpiod()
+        self._requests: dict[str, LineRequest] = {}
+        for chip in {line.chip: None for line in levels}:
+            here = [line for line in levels if line.chip == chip]
+            try:
+                self._requests[chip] = gpiod.request_lines(
+                    chip,
+                    consumer=CONSUMER,
+                    config={
+                        line.offset: gpiod.LineSettings(
+                            direction=gpiod.line.Direction.OUTPUT,
+                            active_low=line.active_low,
+                            output_value=_value(levels[line]),
+                        )
+                        for line in here
+                    },
+                )
+            except (OSError, ValueError) as exc:
+                self.close()
+                names = " and ".join(str(line) for line in here)
+                reason = exc.strerror if isinstance(exc, OSError) else "there is no such line"
+                raise _error(f"cannot take {names}: {reason}", here[0], getattr(exc, "errno", None)) from exc
+
+    def set(self, levels: Mapping[Line, bool], *, settle_s: float = 0.0) -> None:
+        """Show other levels, then wait a little.
+
+        Raises:
+            DeviceError: the chip refuses or is gone.
+        """
+        for line, level in levels.items():
+            try:
+                self._requests[line.chip].set_value(line.offset, _value(level))
+            except OSError as exc:
+                raise _error(f"cannot set {line}: {exc.strerror}", line, exc.errno) from exc
+        time.sleep(settle_s)
+
+    def close(self) -> None:
+        """Give them back; what they show then is the chip's affair, most keep the level."""
+        for request in self._requests.values():
+            request.release()
+        self._requests.clear()
+
+
+def _gpiod() -> Any:
+    try:
+        import gpiod
+    except ImportError as exc:
+        raise RegistrationError("GPIO lines need swagent[ucfw]", hint="pip install 'swagent[ucfw]'") from exc
+    return gpiod
+
+
+def _value(level: bool) -> Any:
+    from gpiod.line import Value
+
+    return Value.ACTIVE if level else Value.INACTIVE
+
+
+def _error(message: str, line: Line, errno: int | None = None) -> DeviceError:
+    return DeviceError(message, path=line.chip, errno=errno, hint="`gpioinfo` lists chips, lines and their users")
