@@ -125,6 +125,23 @@ class Selection(NamedTuple):
         return f"{self.software_set},{self.mode}"
 
 
+class GpioLine(NamedTuple):
+    """One line of a GPIO chip.
+
+    Attributes:
+        chip: path of its device, such as ``/dev/gpiochip0``.
+        offset: its number on the chip.
+        active_low: whether 1 means a low voltage.
+    """
+
+    chip: str
+    offset: int
+    active_low: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.chip} line {self.offset}"
+
+
 class Artifact(NamedTuple):
     """One entry of ``images``, ``files``, ``scripts`` or ``partitions`` (swu format §2.9).
 

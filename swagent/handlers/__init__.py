@@ -21,6 +21,7 @@ BUILT_INS: tuple[tuple[str, str], ...] = (
     ("shellscript", "shell:ShellScript"),
     ("tar", "archive:Archive"),
     ("uboot", "bootenv:BootEnvFile"),
+    ("ucfw", "ucfw:MicrocontrollerFirmware"),
 )
 
 

@@ -5,11 +5,11 @@ our errors; devices through ``ctx.hw``, the boot environment through ``ctx.env``
 module state and no work at import.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
-from swagent.model import Artifact, Data, Kind, Needs, Phase, Reader, Sink
+from swagent.model import Artifact, Data, GpioLine, Kind, Needs, Phase, Reader, Sink
 
 C = TypeVar("C", bound=type)
 
@@ -67,6 +67,38 @@ class ImageTarget(Protocol):
 
     def abandon(self) -> None:
         """Close without a promise; never raises."""
+        ...
+
+
+class GpioLines(Protocol):
+    """GPIO lines that are ours, as outputs, until they are closed."""
+
+    def set(self, levels: Mapping[GpioLine, bool], *, settle_s: float = 0.0) -> None:
+        """Show other levels, then wait a little. Raises DeviceError."""
+        ...
+
+    def close(self) -> None:
+        """Give them back."""
+        ...
+
+
+class Uart(Protocol):
+    """An open serial port: raw, 8N1, without flow control."""
+
+    def read(self, timeout_s: float) -> bytes:
+        """What has come, nothing if nothing came in this time. Raises DeviceError."""
+        ...
+
+    def write(self, data: bytes, timeout_s: float) -> None:
+        """Hand over all of it. Raises DeviceError, or DeadlineError when it is not taken in time."""
+        ...
+
+    def discard(self) -> None:
+        """Forget what has come and what has not gone yet. Raises DeviceError."""
+        ...
+
+    def close(self) -> None:
+        """Close it; never raises."""
         ...
 
 
@@ -142,6 +174,42 @@ class Hardware(Protocol):
         Raises:
             DeadlineError: it did not end in time; it is killed.
             SwagentError: whatever reading ``stdin`` raised.
+        """
+        ...
+
+    def gpio_in_use(self, line: GpioLine) -> str:
+        """Who holds a GPIO line, "" if nobody does. Changes nothing.
+
+        Raises:
+            DeviceError: there is no such chip or line.
+            RegistrationError: a library is missing.
+        """
+        ...
+
+    def gpio(self, levels: Mapping[GpioLine, bool]) -> GpioLines:
+        """Take GPIO lines as outputs that show these levels.
+
+        Raises:
+            DeviceError: one is not there or somebody else's; none is held then.
+            RegistrationError: a library is missing.
+        """
+        ...
+
+    def uart_in_use(self, path: str) -> str:
+        """Who uses a serial port, "" if nobody does. Does not open it.
+
+        Raises:
+            DeviceError: it is not there, or no serial port.
+            RegistrationError: a library is missing.
+        """
+        ...
+
+    def uart(self, path: str, baudrate: int) -> Uart:
+        """Open a serial port for ourselves alone.
+
+        Raises:
+            DeviceError: it cannot be opened, is locked, or does not know this rate.
+            RegistrationError: a library is missing.
         """
         ...
 

@@ -40,18 +40,18 @@ def body_of(line: bytes) -> bytes:
     """
     found = _MESSAGE.match(line.rstrip(b"\r\n"))
     if found is None:
-        raise _broken(f"answers {shown(line)}, which is no message")
+        raise _broken(f"said {shown(line)}, which is no message")
     body, said = found[1], int(found[2], 16)
     if checksum(body) != said:
-        raise _broken(f"answers {shown(line)}, whose checksum should be {checksum(body):02X}")
+        raise _broken(f"said {shown(line)}, whose checksum should be {checksum(body):02X}")
     return body
 
 
-def shown(data: bytes) -> str:
+def shown(data: bytes | bytearray) -> str:
     """Bytes of the dialogue for people: short, on one line."""
     text = data.rstrip(b"\r\n").decode("ascii", "backslashreplace")
     printable = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
-    return repr(printable[:80]) if printable else "an empty line"
+    return f"'{printable[:80]}'" if printable else "an empty line"
 
 
 class Firmware:
@@ -74,7 +74,8 @@ class Firmware:
             raise HandlerError("the firmware file is empty")
         if not content.endswith(b"\n"):
             raise HandlerError(
-                f"line {self.packets + 1} of the firmware has no end", hint="was the file cut? its last byte is \\n"
+                f"line {self.packets + 1} of the firmware has no end",
+                hint="was the file cut? its last byte is \\n",
             )
         for number, packet in enumerate(self, 1):
             if len(packet) > MAX_PACKET_BYTES:
@@ -114,7 +115,7 @@ class Dialogue:
     Attributes:
         sent: how many packets were handed out.
         completed: whether the microcontroller has said that it has everything.
-        phase: what it is asked to do at the moment, for messages.
+        awaited: what must come next, for messages.
     """
 
     def __init__(self, firmware: Firmware) -> None:
@@ -125,7 +126,7 @@ class Dialogue:
         self._last_acknowledged = False
         self.sent = 0
         self.completed = False
-        self.phase = "$PROG"
+        self.awaited = "the answer to $PROG"
 
     def send(self) -> bytes:
         """The next bytes for the wire; none when only ``$COMPLETED`` is still to come.
@@ -137,12 +138,12 @@ class Dialogue:
             self._begun = True
             return frame("PROG")
         if self.sent == self._total:
-            self.phase = "$COMPLETED"
+            self.awaited = "$COMPLETED after the last packet"
             return b""
         if self._arrived:
-            raise _broken(f"says {shown(self._arrived)} although nothing was asked")
+            raise _broken(f"said {shown(self._arrived)} unasked")
         self.sent += 1
-        self.phase = f"packet {self.sent} of {self._total}"
+        self.awaited = f"the answer to packet {self.sent} of {self._total}"
         return next(self._packets)
 
     def receive(self, piece: bytes) -> bool:
@@ -156,7 +157,7 @@ class Dialogue:
         self._arrived += piece
         line, end, rest = self._arrived.partition(b"\n")
         if len(line) > MAX_ANSWER_BYTES:
-            raise _broken(f"answers {self.phase} with more than {MAX_ANSWER_BYTES} bytes: {shown(line)}")
+            raise _broken(f"said more than {MAX_ANSWER_BYTES} bytes without an end: {shown(line)}")
         if not end:
             return False
         self._arrived = rest
@@ -164,12 +165,12 @@ class Dialogue:
         if body == _COMPLETED and self.sent == self._total:
             self.completed = True
         elif body == _COMPLETED:
-            raise _broken(f"says that it is complete after {self.sent} packets of {self._total}")
+            raise _broken(f"said $COMPLETED where {self.awaited} was due")
         elif body != _READY:
-            raise _broken(f"answers {self.phase} with {shown(line)}")
+            raise _broken(f"said {shown(line)} where {self.awaited} was due")
         elif self.sent == self._total:
             if self._last_acknowledged:
-                raise _broken("wants more packets than the firmware has")
+                raise _broken("wanted more packets than the firmware has")
             self._last_acknowledged = True
         return True
 

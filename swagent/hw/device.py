@@ -1,11 +1,16 @@
 """The device as handlers may touch it: one object, each method backed by a module that is imported when it is used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
-from swagent.model import Reader
+from swagent.model import GpioLine, Reader
 
 from .block import BlockTarget, capacity_bytes, in_use, open_image_target
+
+if TYPE_CHECKING:
+    from .gpio import GpioLines
+    from .uart import Uart
 
 
 class Hardware:
@@ -58,3 +63,27 @@ class Hardware:
         from .process import run
 
         return run(argv, log=log, stdin=stdin, env=env, cwd=cwd, deadline_s=deadline_s)
+
+    def gpio_in_use(self, line: GpioLine) -> str:
+        """Who holds a GPIO line, "" if nobody does; see ``gpio.in_use``."""
+        from .gpio import in_use
+
+        return in_use(line)
+
+    def gpio(self, levels: Mapping[GpioLine, bool]) -> "GpioLines":
+        """Take GPIO lines as outputs; see ``gpio.GpioLines``."""
+        from .gpio import GpioLines
+
+        return GpioLines(levels)
+
+    def uart_in_use(self, path: str) -> str:
+        """Who uses a serial port, "" if nobody does; see ``uart.in_use``."""
+        from .uart import in_use
+
+        return in_use(path)
+
+    def uart(self, path: str, baudrate: int) -> "Uart":
+        """Open a serial port; see ``uart.Uart``."""
+        from .uart import Uart
+
+        return Uart(path, baudrate)

@@ -3,9 +3,10 @@
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from swagent.errors import DeviceError, RegistrationError
+from swagent.model import GpioLine
 
 if TYPE_CHECKING:
     from gpiod import LineRequest
@@ -14,24 +15,7 @@ CONSUMER = "swagent"
 """By what name others see that we hold a line (``gpioinfo``)."""
 
 
-class Line(NamedTuple):
-    """One line of a chip.
-
-    Attributes:
-        chip: path of its device, such as ``/dev/gpiochip0``.
-        offset: its number on the chip.
-        active_low: whether 1 means a low voltage.
-    """
-
-    chip: str
-    offset: int
-    active_low: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.chip} line {self.offset}"
-
-
-def in_use(line: Line) -> str:
+def in_use(line: GpioLine) -> str:
     """Who holds a line, "" if nobody does. Changes nothing.
 
     Raises:
@@ -50,7 +34,7 @@ def in_use(line: Line) -> str:
     return f"{line} is held by {info.consumer or 'the kernel'}" if info.used else ""
 
 
-class Lines:
+class GpioLines:
     """Lines that are ours, as outputs, until they are closed.
 
     Args:
@@ -61,7 +45,7 @@ class Lines:
         RegistrationError: gpiod is not installed.
     """
 
-    def __init__(self, levels: Mapping[Line, bool]) -> None:
+    def __init__(self, levels: Mapping[GpioLine, bool]) -> None:
         gpiod = _gpiod()
         self._requests: dict[str, LineRequest] = {}
         for chip in {line.chip: None for line in levels}:
@@ -85,7 +69,7 @@ class Lines:
                 reason = exc.strerror if isinstance(exc, OSError) else "there is no such line"
                 raise _error(f"cannot take {names}: {reason}", here[0], getattr(exc, "errno", None)) from exc
 
-    def set(self, levels: Mapping[Line, bool], *, settle_s: float = 0.0) -> None:
+    def set(self, levels: Mapping[GpioLine, bool], *, settle_s: float = 0.0) -> None:
         """Show other levels, then wait a little.
 
         Raises:
@@ -119,5 +103,7 @@ def _value(level: bool) -> Any:
     return Value.ACTIVE if level else Value.INACTIVE
 
 
-def _error(message: str, line: Line, errno: int | None = None) -> DeviceError:
-    return DeviceError(message, path=line.chip, errno=errno, hint="`gpioinfo` lists chips, lines and their users")
+def _error(message: str, line: GpioLine, errno: int | None = None) -> DeviceError:
+    return DeviceError(
+        message, path=line.chip, errno=errno, hint="`gpioinfo` lists chips, lines and their users"
+    )

@@ -66,12 +66,14 @@ class Uart:
     """
 
     def __init__(self, path: str, baudrate: int) -> None:
+        import termios
+
         serial = _serial()
         self._path = path
         try:
             self._port = serial.Serial(path, baudrate, exclusive=True)
-        except (OSError, ValueError) as exc:  # its own error is an OSError
-            number = getattr(exc, "errno", None)
+        except (OSError, ValueError, termios.error) as exc:  # its own error is an OSError
+            number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else None
             reason = os.strerror(number) if number else str(exc)
             raise DeviceError(
                 f"cannot open {path} at {baudrate} bit/s: {reason}", path=path, errno=number
@@ -143,5 +145,7 @@ def _serial() -> Any:
     try:
         import serial
     except ImportError as exc:
-        raise RegistrationError("serial ports need swagent[ucfw]", hint="pip install 'swagent[ucfw]'") from exc
+        raise RegistrationError(
+            "serial ports need swagent[ucfw]", hint="pip install 'swagent[ucfw]'"
+        ) from exc
     return serial

@@ -2,7 +2,9 @@
 
 from .data import FakeData
 from .flash import FakeFlash
+from .gpio import FakeGpio
 from .handlers import FakeContext, FakeEnv, FakeHardware, FakeTarget, install, run_script
+from .microcontroller import Fault, Microcontroller
 from .ubi import FakeUbi
 
 __all__ = [
@@ -10,9 +12,12 @@ __all__ = [
     "FakeData",
     "FakeEnv",
     "FakeFlash",
+    "FakeGpio",
     "FakeHardware",
     "FakeTarget",
     "FakeUbi",
+    "Fault",
+    "Microcontroller",
     "install",
     "run_script",
 ]

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +10,12 @@ from typing import Any
 from swagent.errors import ArchiveError, DescriptionError, DeviceError, PreflightRefused
 from swagent.handlers import api, registry
 from swagent.handlers.options import load, read_options
-from swagent.hw import FileSync
+from swagent.hw import FileSync, uart
 from swagent.hw.readback import read_back
-from swagent.model import Artifact, Kind, Phase, Reader, Sink
+from swagent.model import Artifact, GpioLine, Kind, Phase, Reader, Sink
 
 from .data import FakeData
+from .gpio import FakeGpio, FakeGpioLines
 
 
 class FakeEnv:
@@ -70,6 +71,7 @@ class FakeHardware:
         volumes: block device to the folder that appears when it is mounted.
         targets: every image target opened, in order.
         before_read_back: called with the descriptor that is going to be read back: a place for a device to go wrong.
+        lines: the GPIO lines.
         program: what ``run`` does, given argv and stdin; returns the exit status.
         ran: every argv given to ``run``.
     """
@@ -82,6 +84,7 @@ class FakeHardware:
         volumes: dict[str, str] | None = None,
         program: Callable[[list[str], Reader | None], int] | None = None,
         before_read_back: Callable[[int], None] | None = None,
+        lines: FakeGpio | None = None,
     ) -> None:
         self.before_read_back = before_read_back
         self.capacities = capacities or {}
@@ -91,6 +94,7 @@ class FakeHardware:
         self.targets: list[FakeTarget] = []
         self.program = program
         self.ran: list[list[str]] = []
+        self.lines = lines or FakeGpio()
 
     def image_target(self, path: str, *, offset_bytes: int = 0, allow_mounted: bool = False) -> FakeTarget:
         """Open a file that exists."""
@@ -144,6 +148,22 @@ class FakeHardware:
         """Note the command; the outcome is up to ``program``, 0 without one."""
         self.ran.append(argv)
         return self.program(argv, stdin) if self.program is not None else 0
+
+    def gpio_in_use(self, line: GpioLine) -> str:
+        """What ``lines`` says."""
+        return self.lines.in_use(line)
+
+    def gpio(self, levels: Mapping[GpioLine, bool]) -> FakeGpioLines:
+        """Take some of ``lines``."""
+        return self.lines.take(levels)
+
+    def uart_in_use(self, path: str) -> str:
+        """What ``busy`` says, else as the real one does."""
+        return self.busy.get(path, "") or uart.in_use(path)
+
+    def uart(self, path: str, baudrate: int) -> uart.Uart:
+        """A real one: ``Microcontroller`` has a pseudo-terminal."""
+        return uart.Uart(path, baudrate)
 
 
 @dataclass

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from swagent.testing import FakeHardware, Fault, Microcontroller
+
 
 class Met(NamedTuple):
     """A peer that is there.
@@ -14,10 +16,12 @@ class Met(NamedTuple):
     Attributes:
         name: how an entry reaches it.
         sent: what came to it, a line for each message.
+        hw: the hardware that it is part of; None for the real one.
     """
 
     name: str
     sent: list[str]
+    hw: FakeHardware | None = None
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def peer(spec: dict[str, Any] | None, tmpdir: Path) -> Iterator[Met]:
     if spec is None:
         yield Met("", [])
         return
-    kinds = {"remote": _program}
+    kinds = {"remote": _program, "microcontroller": _microcontroller}
     with kinds[spec["kind"]](spec, tmpdir) as met:
         yield met
 
@@ -41,3 +45,13 @@ def _program(spec: dict[str, Any], tmpdir: Path) -> Iterator[Met]:
     with listening(str(tmpdir / met.name), lambda number, _: [answers[number]]) as program:
         yield met
     met.sent.extend(f"{frames[0].decode()} + {len(frames[1])} bytes" for frames in program.requests)
+
+
+@contextmanager
+def _microcontroller(spec: dict[str, Any], tmpdir: Path) -> Iterator[Met]:
+    faults = [fault and Fault(*fault) for fault in spec["faults"]]
+    with Microcontroller(*faults) as mcu:
+        met = Met(mcu.device, [], FakeHardware())
+        yield met
+    met.sent.extend(f"$PROG at {baudrate} bit/s" for baudrate in mcu.attempts)
+    met.sent.extend((mcu.firmware or b"").decode().splitlines())

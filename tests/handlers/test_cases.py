@@ -69,19 +69,19 @@ def test_case(handler: str, folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
         with peer(json.loads(text).get("peer"), tmp_path / "tmp") as met:
             case = json.loads(text.replace("{peer}", met.name))
             assert not set(case) - KEYS, "unknown keys in case.json"
-            run_case(handler, case, folder, root, tmp_path / "tmp")
+            run_case(handler, case, folder, root, tmp_path / "tmp", met.hw)
         assert met.sent == case.get("sent", [])
     finally:
         os.umask(old_umask)
 
 
-def run_case(handler: str, case: dict[str, Any], folder: Path, root: Path, tmpdir: Path) -> None:
+def run_case(handler: str, case: dict[str, Any], folder: Path, root: Path, tmpdir: Path, hw: Any) -> None:
     before = case.get("before", {})
     grow(root, before, folder)
     art = artifact(handler, SECTIONS[case.get("section", "images")], case.get("entry", {}))
     data = content(case.get("data", ""), folder)
     env = FakeEnv(case.get("env"))
-    ctx = FakeContext(str(tmpdir), hw=Hardware(str(tmpdir)), env=env, scripts={art.filename: data})
+    ctx = FakeContext(str(tmpdir), hw=hw or Hardware(str(tmpdir)), env=env, scripts={art.filename: data})
     raised: errors.SwagentError | None = None
     try:
         if art.kind is Kind.SCRIPT:
