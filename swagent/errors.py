@@ -215,3 +215,98 @@ class RolledBack(SwagentError):
     """The update did not prove good after its reboot, or is one that did not before."""
 
     exit_code = 81
+
+
+class UptaneError(VerificationError):
+    """Uptane metadata, an image or a report is not what it must be (Uptane Standard §5.4; docs/reference/uptane.md).
+
+    Args:
+        message: what is wrong.
+        repository: ``director``, ``image`` or "" where none is concerned.
+        role: the role or file concerned, such as ``timestamp``; "" where none is.
+        expected: what it should have been, for people.
+        found: what it was.
+
+    Attributes:
+        attack: the attack that this would be, in the Standard's words.
+        aktualizr: what aktualizr calls the same error.
+    """
+
+    attack: ClassVar[str] = ""
+    aktualizr: ClassVar[str] = "SecurityException"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        repository: str = "",
+        role: str = "",
+        expected: str = "",
+        found: str = "",
+        artifact: str | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, artifact=artifact, hint=hint)
+        self.repository = repository
+        self.role = role
+        self.expected = expected
+        self.found = found
+
+
+class FreezeError(UptaneError):
+    """Metadata has expired: perhaps somebody keeps newer metadata back."""
+
+    exit_code = 60
+    attack = "freeze"
+    aktualizr = "ExpiredMetadata"
+
+
+class RollbackError(UptaneError):
+    """Something is older than what was accepted before."""
+
+    exit_code = 61
+    attack = "rollback"
+
+
+class MismatchError(UptaneError):
+    """Two things that must agree do not: files of one repository, the two repositories, or an image and its facts."""
+
+    exit_code = 62
+    attack = "mix-and-match"
+
+
+class AttestedTimeError(UptaneError):
+    """The time cannot be believed, or there is none that is fresh enough."""
+
+    exit_code = 63
+    attack = "freeze"
+
+
+class MetadataTrustError(UptaneError):
+    """Metadata is not signed by enough of the keys that must sign it."""
+
+    exit_code = 64
+    attack = "spoofing"
+
+
+class AssignmentError(UptaneError):
+    """Something is assigned to an ECU or hardware that it is not for."""
+
+    exit_code = 65
+    attack = "spoofing"
+
+
+class EndlessDataError(UptaneError):
+    """There is more data than there may be."""
+
+    exit_code = 66
+    attack = "endless data"
+    aktualizr = "OversizedTarget"
+
+
+class SlowRetrievalError(UptaneError):
+    """Data comes more slowly than it must."""
+
+    exit_code = 67
+    attack = "slow retrieval"
+    aktualizr = "MetadataFetchFailure"

@@ -1,0 +1,122 @@
+"""Signatures as Uptane and TUF name them: a kind of key, a scheme, public values as hex or PEM.
+
+Nothing here believes a key identifier: whoever asks has looked the key up, and gets yes or no.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from swagent.errors import SettingsError
+
+from . import keys
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+ED25519 = "ed25519"
+RSA_PSS = "rsassa-pss-sha256"
+ECDSA_P256 = "ecdsa-sha2-nistp256"
+SCHEMES = {
+    ED25519: ("ed25519", ""),
+    RSA_PSS: ("rsa", "SHA256"),
+    "rsassa-pss-sha384": ("rsa", "SHA384"),
+    "rsassa-pss-sha512": ("rsa", "SHA512"),
+    ECDSA_P256: ("ecdsa", "SHA256"),
+    "ecdsa-sha2-nistp384": ("ecdsa", "SHA384"),
+}
+"""Scheme to the kind of key it needs, and its hash."""
+_CURVE_OF = {ECDSA_P256: ("ECDSA P-256",), "ecdsa-sha2-nistp384": ("ECDSA P-384",)}
+_PUBLIC_MAX = 8192  # characters: an RSA key of 16384 bits has less than 3000
+
+
+class PublicKey(NamedTuple):
+    """A key that is ready to check signatures.
+
+    Attributes:
+        identity: the same for one public value however it was written; what thresholds are counted by.
+    """
+
+    scheme: str
+    identity: bytes
+    ed25519: "Ed25519PublicKey | None" = None
+    other: keys.PublicKey | None = None
+
+    def made(self, signature: bytes, content: bytes) -> bool:
+        """Whether this key made ``signature`` over ``content``."""
+        from cryptography.exceptions import InvalidSignature
+
+        try:
+            if self.ed25519 is not None:
+                self.ed25519.verify(signature, content)
+            elif self.other is not None:
+                _verify(self.other, self.scheme, signature, content)
+            else:
+                return False
+        except InvalidSignature:
+            return False
+        return True
+
+
+def load(scheme: str, public: str) -> PublicKey:
+    """A public key by its scheme.
+
+    Args:
+        scheme: one of ``SCHEMES``.
+        public: 64 hexadecimal digits for Ed25519, else SubjectPublicKeyInfo in PEM.
+
+    Raises:
+        ValueError: unknown scheme, malformed, too weak, or of another kind than the scheme needs.
+    """
+    kind = SCHEMES.get(scheme, ("", ""))[0]
+    if not kind:
+        raise ValueError(f"scheme {scheme[:40]!r} is unknown")
+    if len(public) > _PUBLIC_MAX:
+        raise ValueError("public value is too long")
+    if kind == "ed25519":
+        return _load_ed25519(public)
+    blocks = keys.pem_blocks(public.encode())
+    if len(blocks) != 1 or blocks[0][0] != "PUBLIC KEY":
+        raise ValueError("public value is not one PEM public key")
+    try:
+        key = keys.load_public_key("", blocks[0][1])
+    except SettingsError as exc:
+        raise ValueError(exc.message) from exc
+    if (key.rsa is None) != (kind == "ecdsa"):
+        raise ValueError(f"scheme {scheme} does not go with {key.kind}")
+    if key.kind not in _CURVE_OF.get(scheme, (key.kind,)):
+        raise ValueError(f"scheme {scheme} does not go with {key.kind}")
+    return PublicKey(scheme, _numbers(key), other=key)
+
+
+def _load_ed25519(public: str) -> PublicKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    raw = bytes.fromhex(public)
+    if len(raw) != 32 or len(public) != 64:
+        raise ValueError("an Ed25519 public value has 64 hexadecimal digits")
+    return PublicKey(ED25519, raw, ed25519=Ed25519PublicKey.from_public_bytes(raw))
+
+
+def _numbers(key: keys.PublicKey) -> bytes:
+    """A key's numbers, so that two encodings of one key count once."""
+    if key.rsa is not None:
+        numbers = key.rsa.public_numbers()
+        return f"rsa {numbers.n:x} {numbers.e:x}".encode()
+    if key.ec is None:
+        raise ValueError("no key")
+    point = key.ec.public_numbers()
+    return f"{key.ec.curve.name} {point.x:x} {point.y:x}".encode()
+
+
+def _verify(key: keys.PublicKey, scheme: str, signature: bytes, content: bytes) -> None:
+    from cryptography.hazmat.primitives import hashes
+
+    algorithm: hashes.HashAlgorithm = getattr(hashes, SCHEMES[scheme][1])()
+    if key.rsa is not None:
+        from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
+
+        # the salt has the digest's length; other lengths are taken, too
+        key.rsa.verify(signature, content, PSS(MGF1(algorithm), PSS.AUTO), algorithm)
+    elif key.ec is not None:
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+
+        key.ec.verify(signature, content, ECDSA(algorithm))
