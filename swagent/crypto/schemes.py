@@ -10,7 +10,9 @@ from swagent.errors import SettingsError
 from . import keys
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 ED25519 = "ed25519"
 RSA_PSS = "rsassa-pss-sha256"
@@ -120,3 +122,128 @@ def _verify(key: keys.PublicKey, scheme: str, signature: bytes, content: bytes) 
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 
         key.ec.verify(signature, content, ECDSA(algorithm))
+
+
+class PrivateKey:
+    """A key that signs by one scheme.
+
+    Args:
+        key: as ``cryptography`` has it.
+        scheme: one of ``SCHEMES``; "" for the usual one of its kind.
+
+    Attributes:
+        scheme: the scheme.
+        public: the public value, as ``load`` takes it.
+
+    Raises:
+        ValueError: the scheme does not go with the key.
+    """
+
+    def __init__(
+        self, key: "Ed25519PrivateKey | RSAPrivateKey | EllipticCurvePrivateKey", scheme: str = ""
+    ) -> None:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        self._ed25519 = key if isinstance(key, Ed25519PrivateKey) else None
+        self._rsa = key if isinstance(key, RSAPrivateKey) else None
+        self._ec = key if not isinstance(key, Ed25519PrivateKey | RSAPrivateKey) else None
+        if self._ed25519 is not None:
+            self.public = self._ed25519.public_key().public_bytes_raw().hex()
+            usual = ED25519
+        else:
+            encoded = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            self.public = encoded.decode()
+            usual = RSA_PSS if self._rsa is not None else ECDSA_P256
+            if self._ec is not None and self._ec.curve.name == "secp384r1":
+                usual = "ecdsa-sha2-nistp384"
+        self.scheme = scheme or usual
+        self._key = key
+        load(self.scheme, self.public)
+
+    @property
+    def kind(self) -> str:
+        """``ed25519``, ``rsa`` or ``ecdsa``."""
+        return SCHEMES[self.scheme][0]
+
+    def sign(self, content: bytes) -> bytes:
+        """The signature over ``content``."""
+        from cryptography.hazmat.primitives import hashes
+
+        if self._ed25519 is not None:
+            return self._ed25519.sign(content)
+        algorithm: hashes.HashAlgorithm = getattr(hashes, SCHEMES[self.scheme][1])()
+        if self._rsa is not None:
+            from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
+
+            return self._rsa.sign(content, PSS(MGF1(algorithm), algorithm.digest_size), algorithm)
+        if self._ec is None:
+            raise ValueError("no key")
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+
+        return self._ec.sign(content, ECDSA(algorithm))
+
+    def pem(self) -> bytes:
+        """The private key as unencrypted PKCS#8 PEM, for a file of mode 0600."""
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def generate(scheme: str = ED25519) -> PrivateKey:
+    """A new key.
+
+    Raises:
+        ValueError: the scheme is unknown.
+    """
+    kind = SCHEMES.get(scheme, ("", ""))[0]
+    if kind == "ed25519":
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        return PrivateKey(Ed25519PrivateKey.generate())
+    if kind == "rsa":
+        from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+        return PrivateKey(generate_private_key(65537, 3072), scheme)
+    if kind == "ecdsa":
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        return PrivateKey(
+            ec.generate_private_key(ec.SECP384R1() if "384" in scheme else ec.SECP256R1()), scheme
+        )
+    raise ValueError(f"scheme {scheme[:40]!r} is unknown")
+
+
+def from_seed(seed: bytes) -> PrivateKey:
+    """The Ed25519 key of a seed of 32 bytes."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return PrivateKey(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+def load_private(name: str, password: bytes | None = None) -> PrivateKey:
+    """A private key from a PEM file that only its owner may read.
+
+    Args:
+        name: path or ``file:`` URI.
+        password: of the file, None if it is not encrypted.
+
+    Raises:
+        SettingsError: unreadable, open to others, wrong password, or of a kind that cannot be used.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    path = keys.path_of(name)
+    data = keys.read_secret_file(name, "key file")
+    try:
+        key = load_pem_private_key(data, password)
+        if isinstance(key, Ed25519PrivateKey | RSAPrivateKey | EllipticCurvePrivateKey):
+            return PrivateKey(key)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as exc:
+        raise SettingsError(f"key file {path} cannot be used: {exc}") from exc
+    raise SettingsError(f"key file {path} is neither Ed25519, RSA nor EC")

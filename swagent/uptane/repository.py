@@ -82,6 +82,9 @@ class Repository:
         now_s: the verified time, in seconds since the epoch.
         floors: what earlier cycles reached.
 
+    Attributes:
+        voided: roles whose stored files a new root's keys have made void.
+
     Raises:
         InvalidMetadata: the stored root cannot be understood.
     """
@@ -98,6 +101,7 @@ class Repository:
         self.timestamp: Document | None = None
         self.snapshot: Document | None = None
         self.targets: dict[str, Document] = {}
+        self.voided: frozenset[str] = frozenset()
 
     # -- what was stored
 
@@ -194,6 +198,7 @@ class Repository:
             if _identities(old, role) == _identities(new, role):
                 continue
             self.timestamp = self.snapshot = None
+            self.voided = frozenset((TIMESTAMP, SNAPSHOT))
             self.floors = self.floors._replace(timestamp=0, snapshot=0)
             if role == SNAPSHOT:
                 self.floors = self.floors._replace(listed=())
@@ -392,8 +397,6 @@ class Repository:
     def _ask(
         self, role: str, path: str, hardware_id: str, depth: int, visited: set[str]
     ) -> "Generator[Wanted, None, _Answer]":
-        if role in visited or len(visited) >= self._rules.visits_max:
-            return _Answer(None)
         visited.add(role)
         body = _body(self.targets[role], Targets)
         if path in body.targets:
@@ -403,9 +406,10 @@ class Repository:
         for entry in _entries_for(body.delegations, path, hardware_id, self._rules):
             if len(entry.roles) == 1:
                 child = entry.roles[0].name
-                if child in visited:
-                    answer = _Answer(None)
-                else:
+                if len(visited) >= self._rules.visits_max:
+                    return _Answer(None, ended=True)
+                answer = _Answer(None)
+                if child not in visited:
                     yield from self._load(child, role)
                     answer = yield from self._ask(child, path, hardware_id, depth + 1, visited)
             else:
@@ -419,12 +423,12 @@ class Repository:
     def _ask_several(
         self, entry: Delegation, role: str, path: str, hardware_id: str, depth: int, visited: set[str]
     ) -> "Generator[Wanted, None, _Answer]":
-        """Several roles that must agree (TAP 3): of the sets that are large enough, that with the earliest role counts."""
+        """Several roles that must agree (TAP 3): of the sets large enough, that with the earliest role counts."""
         answers: list[Target] = []
         for member in entry.roles:
             if len(visited) >= self._rules.visits_max:
                 break
-            own = set(visited) - {member.name}
+            own = visited - {member.name}
             yield from self._load(member.name, role)
             answer = yield from self._ask(member.name, path, hardware_id, depth + 1, own)
             visited |= own

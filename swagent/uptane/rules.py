@@ -34,6 +34,7 @@ class Rules(NamedTuple):
             must agree, and there must be one.
         depth_max: how deep delegations may go.
         visits_max: how many roles are looked at for one image.
+        stored_as_one: whether a repository's files are stored only when all have passed; TUF 1.0 stores each.
         root_rotations_max: how many roots are followed in one cycle.
     """
 
@@ -47,6 +48,7 @@ class Rules(NamedTuple):
     hash_sets_equal: bool = True
     depth_max: int = 5
     visits_max: int = 32
+    stored_as_one: bool = True
     root_rotations_max: int = 256
     caps: Caps = Caps()
 
@@ -67,6 +69,6 @@ REFERENCE = Rules(
     vin_on_empty=False,
     wildcards_cross_slash=True,
 )
-TUF = Rules("tuf", vin_on_empty=False, equal_timestamp_kept=True, depth_max=32)
+TUF = Rules("tuf", vin_on_empty=False, equal_timestamp_kept=True, stored_as_one=False, depth_max=32)
 """A plain TUF 1.0 repository, without a vehicle around it."""
 BY_DIALECT = {"tuf1": STANDARD, "ak": AKTUALIZR, "ref-json": REFERENCE, "ref-der": REFERENCE}

@@ -1,0 +1,1 @@
+"""What a vehicle does: fetch metadata, verify it, keep what passed."""
