@@ -17,6 +17,8 @@ BUILT_INS: tuple[tuple[str, str], ...] = (
     ("raw", "raw:Raw"),
     ("rawcopy", "copy:Copy"),
     ("rawfile", "rawfile:RawFile"),
+    ("rdiff_file", "rdiff:RdiffFile"),
+    ("rdiff_image", "rdiff:RdiffImage"),
     ("remote", "remote:Remote"),
     ("shellscript", "shell:ShellScript"),
     ("tar", "archive:Archive"),

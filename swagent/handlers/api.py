@@ -132,6 +132,10 @@ class Hardware(Protocol):
         """
         ...
 
+    def overlap(self, path: str, other: str) -> bool:
+        """Whether writing one of two block devices or files changes the other; not if one is not there."""
+        ...
+
     def read_back(self, fd: int, n_bytes: int, *, offset_bytes: int = 0, path: str) -> bytes:
         """SHA-256 of what a file or device holds now, past the page cache; makes it durable first.
 
@@ -277,8 +281,17 @@ class Context(Protocol):
         """
         ...
 
+    def preflight(self, art: Artifact) -> Needs:
+        """What the handler named by ``art.type`` finds beforehand: for handlers that will ``chain`` to it.
+
+        Raises:
+            DescriptionError: there is no such handler, it takes no images, or the entry is not what it needs.
+            PreflightRefused: it cannot be done.
+        """
+        ...
+
     def chain(self, art: Artifact, source: Reader, size_bytes: int | None) -> None:
-        """Install ``source`` with the handler named by ``art.type``.
+        """Install ``source`` with the handler named by ``art.type``; ``size_bytes`` None when its length is unknown.
 
         Raises:
             DescriptionError: there is no such handler, or it takes no images.

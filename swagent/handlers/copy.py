@@ -10,6 +10,7 @@ from swagent.model import Artifact, Compression, Kind, Needs, Phase
 
 from . import destination
 from .api import Context, handler
+from .basefile import open_source
 
 DEPTH_MAX = 128
 _PHASES = {"preinstall": Phase.PREINSTALL, "postinstall": Phase.POSTINSTALL}
@@ -82,7 +83,7 @@ class Copy:
             raise
 
     def _copy_one(self, source: str, art: Artifact, opt: Options, ctx: Context) -> None:
-        with _open(source) as file:
+        with open_source(source) as file:
             there = file.size_bytes(ctx) - opt.offset
             size_bytes = opt.size or there
             if size_bytes < 0 or size_bytes > there:
@@ -107,7 +108,7 @@ class Copy:
             if stat.S_ISDIR(status.st_mode):
                 _make_folder(path, stat.S_IMODE(status.st_mode))
                 continue
-            with _open(os.path.join(source, relative)) as file:
+            with open_source(os.path.join(source, relative)) as file:
                 size_bytes = file.size_bytes(ctx)
                 file.limit(0, size_bytes)
                 ctx.chain(_link_of(art, opt, size_bytes)._replace(path=path), file, size_bytes)
@@ -131,65 +132,6 @@ def _link_of(art: Artifact, opt: Copy.Options, size_bytes: int) -> Artifact:
             and not (key == "create-destination" and opt.chain not in ("rawfile", "archive", "tar"))
         },
     )
-
-
-class _SourceFile:
-    """A file or device, or a part of it; a ``model.Reader``."""
-
-    def __init__(self, path: str, fd: int) -> None:
-        self._path = path
-        self._fd = fd
-        self._offset = 0
-        self._left = 0
-
-    def __enter__(self) -> "_SourceFile":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        os.close(self._fd)
-
-    def size_bytes(self, ctx: Context) -> int:
-        """All there is."""
-        status = os.fstat(self._fd)
-        if stat.S_ISREG(status.st_mode):
-            return status.st_size
-        if stat.S_ISBLK(status.st_mode):
-            return ctx.hw.capacity_bytes(self._path) or 0
-        raise DeviceError(
-            f"cannot copy from {self._path}: it is neither a file nor a block device",
-            path=self._path,
-            hint="a folder needs the property recursive; for an MTD name its /dev/mtdblockN",
-        )
-
-    def limit(self, offset: int, size_bytes: int) -> None:
-        """Which part is read."""
-        self._offset, self._left = offset, size_bytes
-
-    def readinto(self, buffer: memoryview) -> int:
-        """The next bytes."""
-        if not self._left:
-            return 0
-        try:
-            n = os.preadv(self._fd, [buffer[: self._left]], self._offset)
-        except OSError as exc:
-            raise DeviceError(
-                f"cannot read {self._path}: {exc.strerror}", path=self._path, errno=exc.errno
-            ) from exc
-        if n == 0:
-            raise SizeError(f"{self._path} became shorter while it was copied")
-        self._offset += n
-        self._left -= n
-        return n
-
-
-def _open(path: str) -> _SourceFile:
-    try:
-        return _SourceFile(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
-    except (OSError, ValueError) as exc:
-        why = getattr(exc, "strerror", None) or str(exc)
-        raise DeviceError(
-            f"cannot copy from {path}: {why}", path=path, errno=getattr(exc, "errno", None)
-        ) from exc
 
 
 def _resolve(copyfrom: str, proc_mtd: str = "/proc/mtd") -> str:

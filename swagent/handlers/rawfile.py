@@ -24,7 +24,7 @@ class RawFile:
     """Write a file to ``path``, on ``device`` if ``filesystem`` says how to mount it. A new file has mode 0600.
 
     With ``atomic-install`` the file is switched only when its contents (and, on the running system, all other files
-    of the same phase) are durable, and keeps the owner and mode of the one it replaces.
+    of the same phase) are durable, and keeps owner, mode and extended attributes of the one it replaces.
     """
 
     class Options(NamedTuple):
@@ -78,7 +78,7 @@ class RawFile:
             n_bytes = _pour(data, fd, art, look=large)
             expected.compare(fd, n_bytes, art.offset_bytes, path)
             if old is not None:
-                _inherit(fd, old, path)
+                _inherit(fd, old, final)
             if large:
                 _fsync(fd, path)
             ctx.sync.later(fd)
@@ -104,7 +104,7 @@ class RawFile:
                 n_bytes = _pour(data, fd, art, look=True)
                 expected.compare(fd, n_bytes, art.offset_bytes, shown)
                 if old is not None:
-                    _inherit(fd, old, shown)
+                    _inherit(fd, old, f"/proc/self/fd/{folder}/{os.fsdecode(name)}")
                 _fsync(fd, shown)
             except BaseException:
                 if new:
@@ -180,13 +180,26 @@ def _status(path: str | bytes, folder: int | None) -> os.stat_result | None:
 
 
 def _inherit(fd: int, old: os.stat_result, path: str) -> None:
+    """Owner, mode and extended attributes (so ACLs and labels too), but for those that vouch for the old contents."""
     try:
         os.fchown(fd, old.st_uid, old.st_gid)
         os.fchmod(fd, stat.S_IMODE(old.st_mode))
+        for name in _attributes(path):
+            if name not in ("security.ima", "security.evm"):
+                os.setxattr(fd, name, os.getxattr(path, name))
     except OSError as exc:
         raise DeviceError(
-            f"cannot keep owner and mode of {path}: {exc.strerror}", path=path, errno=exc.errno
+            f"cannot keep owner, mode and attributes of {path}: {exc.strerror}", path=path, errno=exc.errno
         ) from exc
+
+
+def _attributes(path: str) -> list[str]:
+    try:
+        return os.listxattr(path)
+    except OSError as exc:
+        if exc.errno == errno.ENOTSUP:
+            return []
+        raise
 
 
 def _fsync(fd: int, path: str) -> None:

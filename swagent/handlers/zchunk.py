@@ -168,7 +168,9 @@ def _read_chunks(fields: "_Fields", header: Header, count: int) -> None:
             raise fields.error(f"has a chunk of more than {CHUNK_BYTES_MAX} bytes", _HOW)
         is_plain = not header.compressed or not any(digests[:_DIGEST_BYTES])
         if (is_plain and stored_bytes != plain_bytes) or (plain_bytes and not stored_bytes):
-            raise fields.error(f"is malformed: chunk {number} of {plain_bytes} bytes is stored in {stored_bytes}")
+            raise fields.error(
+                f"is malformed: chunk {number} of {plain_bytes} bytes is stored in {stored_bytes}"
+            )
         header.append(stored_bytes, plain_bytes, digests)
     if header.file_bytes > FILE_BYTES_MAX:
         raise fields.error("is malformed: it describes more bytes than a file can have")

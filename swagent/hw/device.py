@@ -35,6 +35,12 @@ class Hardware:
         """Why a block device or file must not be written to now, "" if nothing holds it. Raises DeviceError."""
         return in_use(path)
 
+    def overlap(self, path: str, other: str) -> bool:
+        """Whether writing one of two block devices or files changes the other."""
+        from .identity import RunningSystem
+
+        return RunningSystem().share(path, other)
+
     def read_back(self, fd: int, n_bytes: int, *, offset_bytes: int = 0, path: str) -> bytes:
         """SHA-256 of what a file or device holds now; see ``readback.read_back``."""
         from .readback import read_back

@@ -96,6 +96,22 @@ class RunningSystem:
             return ""
         return self._overlap_of_device(path, f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}")
 
+    def share(self, path: str, other: str) -> bool:
+        """Whether writing one of two block devices or files changes the other; what is not there shares nothing."""
+        try:
+            one, two = os.stat(path), os.stat(other)
+        except (OSError, ValueError):
+            return False
+        if not stat.S_ISBLK(one.st_mode):
+            one, two = two, one
+        if not stat.S_ISBLK(one.st_mode):
+            return os.path.samestat(one, two)
+        device = f"{os.major(one.st_rdev)}:{os.minor(one.st_rdev)}"
+        if not stat.S_ISBLK(two.st_mode):
+            identity = (two.st_dev, two.st_ino)
+            return any(self._backing(below) == identity for below in self._below(device))
+        return self._share(device, f"{os.major(two.st_rdev)}:{os.minor(two.st_rdev)}")
+
     def _overlap_of_device(self, path: str, target: str) -> str:
         root = self.root()
         if root:

@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable
 
 from swagent.clock import Clock
-from swagent.errors import ArchiveError, Cancelled, DescriptionError
+from swagent.errors import ArchiveError, Cancelled
 from swagent.events import Event, EventBus
 from swagent.handlers.api import BootEnv, Hardware, Sync
-from swagent.model import Artifact, Reader
+from swagent.model import Artifact, Needs, Reader
 from swagent.stream import ArtifactData, Codec
 
 PROGRESS_INTERVAL_S = 0.1
@@ -20,6 +20,7 @@ class SessionContext:
         bus: where news goes.
         session: the session's identifier.
         tmpdir: makes the session's own folder when first asked, and gives its path.
+        preflight: asks another handler whether it can.
         chain: installs a reader with another handler.
         cancelled: whether somebody asked to stop.
     """
@@ -34,6 +35,7 @@ class SessionContext:
         clock: Clock,
         session: str,
         tmpdir: Callable[[], str],
+        preflight: Callable[[Artifact], Needs],
         chain: Callable[[Artifact, ArtifactData], None],
         cancelled: Callable[[], bool],
         dry_run: bool,
@@ -49,6 +51,7 @@ class SessionContext:
         self._clock = clock
         self._session = session
         self._tmpdir = tmpdir
+        self._preflight = preflight
         self._chain = chain
         self._cancelled = cancelled
         self._step = 0
@@ -134,11 +137,16 @@ class SessionContext:
             raise ArchiveError(f"{art.where}: the archive has no member {art.filename!r}", artifact=art.label)
         return path
 
+    def preflight(self, art: Artifact) -> Needs:
+        """What the handler named by ``art.type`` finds beforehand."""
+        return self._preflight(art)
+
     def chain(self, art: Artifact, source: Reader, size_bytes: int | None) -> None:
-        """Install ``source`` with the handler named by ``art.type``."""
-        if size_bytes is None:
-            raise DescriptionError(
-                f"{art.where}: the size of what is to be copied is unknown", artifact=art.label
-            )
-        codec = Codec(art.label, size_bytes)
-        self._chain(art, ArtifactData(source, codec, self.progress))
+        """Install ``source`` with the handler named by ``art.type``; progress is about it, if its length is known."""
+        if size_bytes is not None and self._total_bytes is not None:
+            self._done_bytes, self._total_bytes = 0, size_bytes
+        on_bytes = self.progress if size_bytes is not None else self._look_up
+        self._chain(art, ArtifactData(source, Codec(art.label, size_bytes), on_bytes))
+
+    def _look_up(self, n_bytes: int) -> None:
+        self.checkpoint()

@@ -79,6 +79,28 @@ class Planner:
         return found
 
     def _judge(self, art: Artifact) -> Card:
+        card: Card = self.judge_handler(art).card
+        if card.data:
+            if not art.filename:
+                raise DescriptionError(
+                    f"{art.where}: filename is missing", artifact=art.label, handler=art.type
+                )
+            if self._signed and art.sha256 is None:
+                raise DescriptionError(
+                    f"{art.where}: sha256 is missing, and signed images need one for every member they use",
+                    artifact=art.label,
+                    handler=art.type,
+                    hint="`swagent make` fills it in",
+                )
+        return card
+
+    def judge_handler(self, art: Artifact) -> Handler:
+        """The handler of an entry, when it can do what the entry asks for.
+
+        Raises:
+            DescriptionError: there is none of that name, or it cannot.
+            RegistrationError: it cannot be used here.
+        """
         try:
             found = self.handler(art)
         except RegistrationError as exc:
@@ -107,18 +129,6 @@ class Planner:
                     artifact=art.label,
                     handler=art.type,
                 )
-        if card.data:
-            if not art.filename:
-                raise DescriptionError(
-                    f"{art.where}: filename is missing", artifact=art.label, handler=art.type
-                )
-            if self._signed and art.sha256 is None:
-                raise DescriptionError(
-                    f"{art.where}: sha256 is missing, and signed images need one for every member they use",
-                    artifact=art.label,
-                    handler=art.type,
-                    hint="`swagent make` fills it in",
-                )
         if art.prop("verify-write") == "true" and not card.reads_back:
             raise DescriptionError(
                 f"{art.where}: the handler {art.type!r} does not read back what it writes",
@@ -128,7 +138,7 @@ class Planner:
             )
         _, warnings = read_options(found.Options, art)
         self.warnings += warnings
-        return card
+        return found
 
 
 def _fate(art: Artifact, card: Card) -> Fate:

@@ -53,6 +53,16 @@ class Workers:
         needs: Needs = named(art, lambda: look(art, options, self._ctx))
         return needs
 
+    def preflight_chained(self, art: Artifact) -> Needs:
+        """As ``preflight``, for a handler that another one will pass its data on to.
+
+        Raises:
+            DescriptionError: there is none of that name, it takes no data, or it lacks something in the entry.
+        """
+        if not hasattr(self._planner.judge_handler(art), "install"):
+            raise _takes_no_data(art)
+        return self.preflight(art) or Needs()
+
     def install(self, art: Artifact, data: ArtifactData) -> None:
         """Put an image or file where it belongs.
 
@@ -76,7 +86,7 @@ class Workers:
         """
         worker, options = self._worker(art)
         if not hasattr(worker, "install"):
-            raise DescriptionError(f"{art.where}: the handler {art.type!r} takes no data", artifact=art.label)
+            raise _takes_no_data(art)
         worker.install(art, options, data, self._ctx)
 
     def apply(self, art: Artifact) -> None:
@@ -92,3 +102,7 @@ class Workers:
     def _worker(self, art: Artifact) -> tuple[Any, Any]:
         cls = self._planner.handler(art)
         return cls(), read_options(cls.Options, art)[0]
+
+
+def _takes_no_data(art: Artifact) -> DescriptionError:
+    return DescriptionError(f"{art.where}: the handler {art.type!r} takes no data", artifact=art.label)

@@ -25,6 +25,7 @@ EXPANSION_MAX = 128
 """How far a member without ``decompressed-size`` may expand where it takes room that was free; zeros reach 1032 with
 gzip and far more with others, but nobody ships gigabytes of them into a file that is not there yet."""
 EXPANSION_FLOOR_BYTES = 64 * 1024 * 1024
+_BYTES_MAX = 2**63 - 1  # of any file
 
 
 class Digest(Protocol):
@@ -56,7 +57,7 @@ class Codec(NamedTuple):
 
     Attributes:
         name: the member, for messages.
-        stored_bytes: its length in the archive.
+        stored_bytes: its length in the archive; None of what another handler makes, plain, whose length is unknown.
         sha256: expected digest of the stored bytes, None when there is none.
         compression: of the plain bytes.
         decryptor: makes the decoder of an encrypted member, None for plain ones.
@@ -64,7 +65,7 @@ class Codec(NamedTuple):
     """
 
     name: str
-    stored_bytes: int
+    stored_bytes: int | None
     sha256: bytes | None = None
     compression: Compression = Compression.NONE
     decryptor: Callable[[], Decoder] | None = None
@@ -107,12 +108,13 @@ class ArtifactData:
         self._wants_plain = False
         self._rest = memoryview(b"")
         self._most_why = ""
+        self._stored_bytes = _BYTES_MAX if codec.stored_bytes is None else codec.stored_bytes
         if codec.plain_bytes is not None:
             self._most_bytes = codec.plain_bytes
         elif codec.compression is Compression.NONE:
-            self._most_bytes = codec.stored_bytes
+            self._most_bytes = self._stored_bytes
         else:
-            self._most_bytes = max(EXPANSION_FLOOR_BYTES, codec.stored_bytes * EXPANSION_MAX)
+            self._most_bytes = max(EXPANSION_FLOOR_BYTES, self._stored_bytes * EXPANSION_MAX)
             self._most_why = "if that is right, say how many it has with the property decompressed-size"
 
     @property
@@ -182,7 +184,7 @@ class ArtifactData:
                 self._most_bytes = sink.limit_bytes
                 self._most_why = "its destination holds no more"
         writer = _Writer(sink, self._codec.name)
-        if self._codec.stored_bytes <= INLINE_BYTES:
+        if self._stored_bytes <= INLINE_BYTES:
             self._pour_inline(writer)
         elif self._codec.is_plain:
             self._pour_plain(writer)
@@ -201,12 +203,12 @@ class ArtifactData:
                     self._plain_hash.update(piece)
                 self._on_bytes(len(piece))
             return
-        buffer = memoryview(bytearray(max(self._codec.stored_bytes, 1)))
+        buffer = memoryview(bytearray(max(self._stored_bytes, 1)))
         while n := self.readinto(buffer):
             writer.write(buffer[:n])
 
     def _decode_inline(self) -> Iterator[memoryview]:
-        buffer = memoryview(bytearray(min(STORED_BYTES, max(self._codec.stored_bytes, 1))))
+        buffer = memoryview(bytearray(min(STORED_BYTES, max(self._stored_bytes, 1))))
 
         def blocks() -> Iterator[memoryview]:
             # filled, so that a decoder sees the same blocks, and says the same of damage, as in `_pour_decoded`
@@ -240,13 +242,16 @@ class ArtifactData:
     def _counted(self, pieces: Iterator[Any]) -> Iterator[memoryview]:
         for piece in pieces:
             self._plain_bytes += len(piece)
-            if self._plain_bytes > self._most_bytes:
-                raise SizeError(
-                    f"{self._codec.name} expands to more than {self._most_bytes} bytes",
-                    artifact=self._codec.name,
-                    hint=self._most_why,
-                )
+            self._judge_room(self._plain_bytes)
             yield memoryview(piece)
+
+    def _judge_room(self, n_bytes: int) -> None:
+        if n_bytes > self._most_bytes:
+            raise SizeError(
+                f"{self._codec.name} expands to more than {self._most_bytes} bytes",
+                artifact=self._codec.name,
+                hint=self._most_why,
+            )
 
     def _judge_digest(self) -> None:
         if self._hash is None or self._codec.sha256 is None:
@@ -275,6 +280,7 @@ class ArtifactData:
                 if n == 0:
                     break
                 hashing.put(slot, n, ring)
+                self._judge_room(writer.done_bytes + n)
                 writer.write(slot.view[:n])
                 ring.release(slot)
                 self._on_bytes(n)

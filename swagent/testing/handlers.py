@@ -12,7 +12,7 @@ from swagent.handlers import api, registry
 from swagent.handlers.options import load, read_options
 from swagent.hw import FileSync, uart
 from swagent.hw.readback import read_back
-from swagent.model import Artifact, GpioLine, Kind, Phase, Reader, Sink
+from swagent.model import Artifact, GpioLine, Kind, Needs, Phase, Reader, Sink
 
 from .data import FakeData
 from .gpio import FakeGpio, FakeGpioLines
@@ -117,6 +117,10 @@ class FakeHardware:
         """What ``busy`` says."""
         return self.busy.get(path, "")
 
+    def overlap(self, path: str, other: str) -> bool:
+        """Whether they are the same file."""
+        return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
+
     def read_back(self, fd: int, n_bytes: int, *, offset_bytes: int = 0, path: str) -> bytes:
         """As the real one does."""
         if self.before_read_back is not None:
@@ -215,6 +219,10 @@ class FakeContext:
             script.write(self.scripts[art.filename])
         return path
 
+    def preflight(self, art: Artifact) -> Needs:
+        """Ask the built-in handler that ``art.type`` names."""
+        return _prepare(art, self)[2]
+
     def chain(self, art: Artifact, source: Reader, size_bytes: int | None) -> None:
         """Install with the built-in handler that ``art.type`` names."""
         install(art, FakeData(source, size_bytes=size_bytes), self)
@@ -229,20 +237,19 @@ def _handler_for(art: Artifact) -> api.Handler:
     return cls
 
 
-def _prepare(art: Artifact, ctx: FakeContext) -> tuple[Any, Any]:
+def _prepare(art: Artifact, ctx: FakeContext) -> tuple[Any, Any, Needs]:
     cls = _handler_for(art)
     opt, warnings = read_options(cls.Options, art)
     for warning in warnings:
         ctx.log("warn", warning)
     one = cls()
-    if hasattr(one, "preflight"):
-        one.preflight(art, opt, ctx)
-    return one, opt
+    needs = one.preflight(art, opt, ctx) if hasattr(one, "preflight") else Needs()
+    return one, opt, needs
 
 
 def install(art: Artifact, data: FakeData, ctx: FakeContext) -> None:
     """Do with an image, file or partition what an update would: options, preflight, verb."""
-    one, opt = _prepare(art, ctx)
+    one, opt, _ = _prepare(art, ctx)
     if art.kind is Kind.PARTITION:
         one.apply(art, opt, ctx)
     else:
@@ -251,6 +258,6 @@ def install(art: Artifact, data: FakeData, ctx: FakeContext) -> None:
 
 def run_script(art: Artifact, phases: list[Phase], ctx: FakeContext) -> None:
     """Do with a script what an update would, in these phases."""
-    one, opt = _prepare(art, ctx)
+    one, opt, _ = _prepare(art, ctx)
     for phase in phases:
         one.run(art, opt, phase, ctx)

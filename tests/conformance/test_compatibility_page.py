@@ -7,6 +7,7 @@ from tests.programs import PROJECT
 from . import (
     test_archives,
     test_command_line,
+    test_deltas,
     test_description,
     test_entries,
     test_generators,
@@ -29,7 +30,7 @@ def told() -> list[str]:
 def test_every_difference_has_its_row_and_every_row_its_difference() -> None:
     found = {
         *(case.differs for case in (*test_archives.CASES, *test_description.CASES)),
-        *(case.differs for case in (*test_entries.CASES, *test_scripts.CASES)),
+        *(case.differs for case in (*test_deltas.CASES, *test_entries.CASES, *test_scripts.CASES)),
         *(line.differs for line in test_command_line.LINES),
         *(image.differs for image in test_generators.IMAGES),
     }

@@ -90,6 +90,45 @@ def test_the_root_device_and_what_overlaps_it(fake: Fake) -> None:
     ]  # fmt: skip
 
 
+def test_two_that_share_storage(fake: Fake, tmp_path: Path) -> None:
+    fake.disk("254:0", "dm-0")
+    fake.mapped("254:0", "179:2")
+    behind, apart = tmp_path / "image", tmp_path / "apart"
+    behind.write_bytes(b"")
+    apart.write_bytes(b"")
+    fake.disk("7:0", "loop0")
+    fake.behind("7:0", behind)
+    (tmp_path / "link").symlink_to(behind)
+    paths = {
+        name: fake.node(name, number)
+        for name, number in (
+            ("disk", "179:0"),
+            ("p2", "179:2"),
+            ("p3", "179:3"),
+            ("map", "254:0"),
+            ("loop", "7:0"),
+        )
+    } | {
+        "file": str(behind),
+        "link": str(tmp_path / "link"),
+        "apart": str(apart),
+        "none": str(tmp_path / "none"),
+    }
+    together = {
+        ("disk", "p2"),
+        ("disk", "p3"),
+        ("disk", "map"),
+        ("map", "p2"),
+        ("file", "loop"),
+        ("file", "link"),
+    }
+    together |= {("link", "loop")}
+    for one in paths:
+        for other in paths:
+            expected = (one == other != "none") or (one, other) in together or (other, one) in together
+            assert fake.system().share(paths[one], paths[other]) == expected, (one, other)
+
+
 def test_partitions_of_a_disk_that_is_the_root(fake: Fake) -> None:
     fake.mount("179:0", "/")
     assert "running system" in fake.system().overlap(fake.node("p3", "179:3"))

@@ -1,0 +1,118 @@
+"""``rdiff_image`` and ``rdiff_file``: deltas of librsync, patched onto what the device has already."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from swagent.errors import PreflightRefused, SwagentError
+from swagent.model import Artifact, Compression, Data, Kind, Needs
+
+from . import destination
+from .api import Context, handler
+from .basefile import open_source
+from .options import NoOptions
+from .rdiffstream import PatchedReader
+from .tree import Tree
+
+
+@handler("rdiff_image", kinds=Kind.IMAGE, attributes=("device",), reads_back=True)
+class RdiffImage:
+    """Write to ``device`` what a delta makes of ``rdiffbase``, by the handler ``raw``. The two must not overlap."""
+
+    class Options(NamedTuple):
+        """Its properties.
+
+        Attributes:
+            rdiffbase: file or block device that the delta was made for; it is only read.
+        """
+
+        rdiffbase: str
+
+    def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
+        """Whether base and target are there, and apart."""
+        why = hint = ""
+        if art.offset_bytes:
+            why = "rdiff_image has no use for offset"
+        elif ctx.hw.overlap(opt.rdiffbase, art.device):
+            why = f"its base {opt.rdiffbase} overlaps its target {art.device}"
+            hint = "write to the other copy; for a file in place there is rdiff_file"
+        if why:
+            raise _refused(art, why, hint)
+        _look_at_base(art, opt.rdiffbase, ctx)
+        return ctx.preflight(_link_of(art, "raw"))
+
+    def install(self, art: Artifact, opt: Options, data: Data, ctx: Context) -> None:
+        """Patch; how much it will be is not known before its end."""
+        with open_source(opt.rdiffbase) as base:
+            patched = PatchedReader(data, base, base.size_bytes(ctx), art.label)
+            ctx.chain(_link_of(art, "raw"), patched, None)
+
+
+@handler("rdiff_file", kinds=Kind.FILE, attributes=("path",), reads_back=True)
+class RdiffFile:
+    """Replace the file ``path`` by what a delta makes of it: old or new, never half, as ``rawfile`` does it."""
+
+    Options = NoOptions
+
+    def preflight(self, art: Artifact, opt: NoOptions, ctx: Context) -> Needs:
+        """Whether the place makes sense and the file is there."""
+        needs = ctx.preflight(_link_of(art, "rawfile"))
+        if not destination.is_mounted(art):
+            _look_at_base(art, art.path, ctx)
+        return needs
+
+    def install(self, art: Artifact, opt: NoOptions, data: Data, ctx: Context) -> None:
+        """Patch it into a temporary file beside it, and switch the names when that is durable."""
+        with _base_path(art, ctx) as path, open_source(path) as base:
+            patched = PatchedReader(data, base, base.size_bytes(ctx), art.label)
+            ctx.chain(_link_of(art, "rawfile"), patched, None)
+
+
+@contextmanager
+def _base_path(art: Artifact, ctx: Context) -> Iterator[str]:
+    """Where the file is found now, its device mounted if that is to be."""
+    if not destination.is_mounted(art):
+        yield art.path
+        return
+    with destination.mounted(art, ctx) as root:
+        tree = Tree(root, own_root=True)
+        try:
+            folder, name = tree.place(art.path.encode("utf-8", "surrogateescape"), create=False)
+            yield f"/proc/self/fd/{folder}/{name.decode('utf-8', 'surrogateescape')}"
+        finally:
+            tree.close()
+
+
+def _look_at_base(art: Artifact, path: str, ctx: Context) -> None:
+    """Refuse what could not be read; what an earlier entry has yet to bring may be missing."""
+    try:
+        with open_source(path) as base:
+            base.size_bytes(ctx)
+    except SwagentError as exc:
+        if art.installed_directly:
+            raise _refused(art, exc.message, exc.hint) from exc
+        ctx.log("warn", f"{exc.message}; it must be there when {art.label} is installed")
+
+
+def _link_of(art: Artifact, chain: str) -> Artifact:
+    """The entry as the handler that writes sees it: plain, of unknown size and without a digest."""
+    properties = {
+        key: value for key, value in art.properties.items() if key in ("verify-write", "allow-mounted")
+    }
+    if chain == "rawfile":
+        properties["atomic-install"] = ("true",)
+    return art._replace(
+        type=chain,
+        size_bytes=None,
+        offset_bytes=0,
+        compression=Compression.NONE,
+        cipher="",
+        sha256=None,
+        properties=properties,
+    )
+
+
+def _refused(art: Artifact, why: str, hint: str) -> PreflightRefused:
+    return PreflightRefused(
+        f"{art.where or art.label}: {why}", artifact=art.label, handler=art.type, hint=hint
+    )
