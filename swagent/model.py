@@ -54,8 +54,8 @@ class Data(Reader, Protocol):
         ...
 
     @property
-    def stored_bytes(self) -> int:
-        """How many bytes its member has in the archive."""
+    def stored_bytes(self) -> int | None:
+        """How many bytes its member has in the archive; None for what another handler passes on without knowing."""
         ...
 
     def want_plain_sha256(self) -> None:

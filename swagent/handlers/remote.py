@@ -77,7 +77,7 @@ class Remote:
 
         size_bytes = data.size_bytes if opt.plain_size else data.stored_bytes
         if size_bytes is None:
-            raise DescriptionError(f"{art.where or art.label}: its plain size is unknown", handler=art.type)
+            raise DescriptionError(f"{art.where or art.label}: its size is unknown", handler=art.type)
         try:
             with Sender(
                 socket_path(art.data),

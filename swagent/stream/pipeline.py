@@ -123,8 +123,8 @@ class ArtifactData:
         return self._codec.stored_bytes if self._codec.is_plain else self._codec.plain_bytes
 
     @property
-    def stored_bytes(self) -> int:
-        """How many bytes the member has."""
+    def stored_bytes(self) -> int | None:
+        """How many bytes the member has, None when that is not known."""
         return self._codec.stored_bytes
 
     def want_plain_sha256(self) -> None:
