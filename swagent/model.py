@@ -264,6 +264,7 @@ class Planned(NamedTuple):
         reason: why it is skipped; "" otherwise.
         needs: the handler's findings; None before preflight and for skipped entries.
         stored_bytes: size of its member, None when it has none or nobody knows yet (a stream).
+        overwrites: whether its handler writes the entry's device as a whole.
     """
 
     artifact: Artifact
@@ -271,6 +272,7 @@ class Planned(NamedTuple):
     reason: str = ""
     needs: Needs | None = None
     stored_bytes: int | None = None
+    overwrites: bool = True
 
 
 class Plan(NamedTuple):

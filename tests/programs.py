@@ -32,6 +32,12 @@ _PACKAGES = {
     "grub-editenv": "grub-common",
     "unshare": "util-linux",
     "xz": "xz-utils",
+    "sfdisk": "fdisk",
+    "losetup": "mount",
+    "blkid": "util-linux",
+    "mkfs.vfat": "dosfstools",
+    "mkfs.ext4": "e2fsprogs",
+    "btrfs": "btrfs-progs",
 }
 
 

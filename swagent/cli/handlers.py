@@ -5,7 +5,7 @@ import sys
 from swagent.errors import RegistrationError
 from swagent.handlers import registry
 from swagent.handlers.api import Handler
-from swagent.handlers.options import load
+from swagent.handlers.options import describe_options, load
 from swagent.plugins import Registry
 
 from .options import Args, Command, Option
@@ -43,5 +43,5 @@ def _row(name: str, origin: str, shelf: Registry[Handler]) -> tuple[str, ...]:
     assert found is not None  # noqa: S101 - it was listed a moment ago
     card, options = found.card, found.Options
     kinds = " ".join(kind.name.lower() for kind in card.kinds)
-    properties = (field.replace("_", "-") for field in getattr(options, "_fields", ()))
+    properties = (name for name, *_ in describe_options(options))
     return (name, kinds, "yes" if card.streams and card.data else "no", " ".join(properties), origin, "")

@@ -9,9 +9,17 @@ SHELF = "swagent.handlers"
 BUILT_INS: tuple[tuple[str, str], ...] = (
     ("archive", "archive:Archive"),
     ("bootloader", "bootenv:BootEnvFile"),
+    ("btrfs", "subvolume:Btrfs"),
+    ("btrfs-receive", "subvolume:BtrfsReceive"),
     ("copy", "copy:Copy"),
+    ("diskformat", "diskformat:DiskFormat"),
+    ("diskpart", "diskpart:DiskPart"),
     ("dummy", "dummy:Dummy"),
+    ("emmc_boot", "bootswitch:EmmcBoot"),
+    ("emmc_boot_toggle", "bootswitch:EmmcBootToggle"),
     ("executor", "executor:Executor"),
+    ("gptpart", "gptpart:GptPart"),
+    ("gptswap", "bootswitch:GptSwap"),
     ("postinstall", "shell:PostInstall"),
     ("preinstall", "shell:PreInstall"),
     ("raw", "raw:Raw"),
@@ -19,11 +27,14 @@ BUILT_INS: tuple[tuple[str, str], ...] = (
     ("rawfile", "rawfile:RawFile"),
     ("rdiff_file", "rdiff:RdiffFile"),
     ("rdiff_image", "rdiff:RdiffImage"),
+    ("readback", "readback:ReadBack"),
     ("remote", "remote:Remote"),
     ("shellscript", "shell:ShellScript"),
     ("tar", "archive:Archive"),
+    ("toggleboot", "bootswitch:ToggleBoot"),
     ("uboot", "bootenv:BootEnvFile"),
     ("ucfw", "ucfw:MicrocontrollerFirmware"),
+    ("uniqueuuid", "diskformat:UniqueUuid"),
 )
 
 

@@ -7,11 +7,17 @@ module state and no work at import.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from swagent.model import Artifact, Data, GpioLine, Kind, Needs, Phase, Reader, Sink
 
+if TYPE_CHECKING:
+    from swagent.hw.filesystem import Filesystem
+    from swagent.hw.partitions import Disk
+
 C = TypeVar("C", bound=type)
+Log = Callable[[str, str], None]
+"""Level and line."""
 
 
 class Card(NamedTuple):
@@ -24,6 +30,7 @@ class Card(NamedTuple):
         data: whether it consumes a member; False means a member is neither needed nor looked at.
         attributes: attributes that must be given, such as ``device``.
         reads_back: whether it compares what it wrote when ``verify-write`` asks for it.
+        overwrites: whether a ``device`` without a ``path`` is written as a whole, and so must not be in use.
         switches: whether it changes what boots, in POSTINSTALL: it then runs behind all other scripts, when everything
             else is durable.
     """
@@ -34,6 +41,7 @@ class Card(NamedTuple):
     data: bool = True
     attributes: tuple[str, ...] = ()
     reads_back: bool = False
+    overwrites: bool = True
     switches: bool = False
 
 
@@ -45,12 +53,14 @@ def handler(
     data: bool = True,
     attributes: tuple[str, ...] = (),
     reads_back: bool = False,
+    overwrites: bool = True,
     switches: bool = False,
 ) -> Callable[[C], C]:
     """Stamp a card on a handler class. Registers nothing: ``handlers/__init__`` lists the built-ins."""
 
     def stamp(cls: C) -> C:
-        cls.card = Card(name, kinds, streams, data, attributes, reads_back, switches)  # type: ignore[attr-defined]  # the stamp
+        card = Card(name, kinds, streams, data, attributes, reads_back, overwrites, switches)
+        cls.card = card  # type: ignore[attr-defined]  # the stamp itself
         return cls
 
     return stamp
@@ -100,6 +110,33 @@ class Uart(Protocol):
     def close(self) -> None:
         """Close it; never raises."""
         ...
+
+
+class BootSelector(Protocol):
+    """Which boot partition an eMMC boots from."""
+
+    def boot_partition(self) -> int | None:
+        """0 or 1, 7 for the user area, None when it boots from nowhere. Raises DeviceError."""
+        ...
+
+    def boot_from(self, number: int) -> None:
+        """Boot from this boot partition from now on. Raises DeviceError."""
+        ...
+
+
+class Coming(NamedTuple):
+    """A partition that an entry of this update is going to make.
+
+    Attributes:
+        disk: path of its disk, links resolved.
+        name: GPT only.
+        node: path that its device will have.
+    """
+
+    disk: str
+    name: str
+    node: str
+    size_bytes: int
 
 
 class Hardware(Protocol):
@@ -217,6 +254,61 @@ class Hardware(Protocol):
         """
         ...
 
+    def disk(self, path: str, log: Log) -> "Disk":
+        """A disk whose partitions are looked at or changed; ``log`` gets what sfdisk says.
+
+        Raises:
+            DeviceError: it is not there, or is neither a block device nor a disk image.
+        """
+        ...
+
+    def filesystem(self, path: str, log: Log) -> "Filesystem":
+        """What file system a device holds; all "" for none.
+
+        Raises:
+            DeviceError: it cannot be read.
+            PreflightRefused: blkid is not there.
+        """
+        ...
+
+    def make_filesystem(self, path: str, kind: str, label: str, log: Log) -> None:
+        """Make an empty file system on a device.
+
+        Raises:
+            DeviceError: it cannot be made.
+            PreflightRefused: its program is not there.
+        """
+        ...
+
+    def label_filesystem(self, path: str, kind: str, label: str, log: Log) -> None:
+        """Give the file system on a device another label. Raises as ``make_filesystem``."""
+        ...
+
+    def filesystem_uuids(self, log: Log) -> dict[str, str]:
+        """UUIDs, in small letters, of all file systems on this unit, and the device of each.
+
+        Raises:
+            DeviceError: they cannot be asked for.
+            PreflightRefused: blkid is not there.
+        """
+        ...
+
+    def make_subvolume(self, path: str) -> None:
+        """Make a btrfs subvolume. Raises DeviceError."""
+        ...
+
+    def delete_subvolume(self, path: str) -> None:
+        """Delete a btrfs subvolume and all that are nested in it. Raises DeviceError."""
+        ...
+
+    def is_subvolume(self, path: str) -> bool:
+        """Whether there is a btrfs subvolume of this name."""
+        ...
+
+    def emmc(self, path: str) -> BootSelector:
+        """The boot configuration of an eMMC, ``/dev/mmcblkN``."""
+        ...
+
 
 class BootEnv(Protocol):
     """The boot environment during one session: what is set here is written in one step, last."""
@@ -256,6 +348,8 @@ class Context(Protocol):
     dry_run: bool
     verify_write: bool
     """Whether handlers that can should read back what they wrote, even where the entry does not say so."""
+    coming: list[Coming]
+    """During preflight: partitions that will be there, or be another size, when the entries behind are installed."""
 
     def progress(self, n_bytes: int) -> None:
         """Tell that ``n_bytes`` more reached the target (``Data`` does so by itself)."""

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from swagent.errors import PreflightRefused
 from swagent.model import Artifact, Data, Kind, Needs
 
-from .api import Context, chunks, handler
-from .shell import quoted, shell
+from .api import Context, handler
+from .shell import feed, quoted
 
 
 @handler("executor", kinds=Kind.IMAGE)
@@ -51,18 +51,4 @@ class Executor:
         Raises:
             ScriptError: the program failed.
         """
-        shell(f"{quoted(opt.cmd)} {opt.parms}".rstrip(), art, ctx, stdin=_Interruptible(data, ctx))
-        for _ in chunks(data):
-            ctx.checkpoint()
-
-
-class _Interruptible:
-    """A Reader that looks before each piece whether the update shall stop."""
-
-    def __init__(self, data: Data, ctx: Context) -> None:
-        self._data = data
-        self._ctx = ctx
-
-    def readinto(self, buffer: memoryview) -> int:
-        self._ctx.checkpoint()
-        return self._data.readinto(buffer)
+        feed(["/bin/sh", "-c", f"{quoted(opt.cmd)} {opt.parms}".rstrip()], art, ctx, data)

@@ -2,7 +2,8 @@
 
 A handler declares a named tuple ``Options``. Field ``create_destination: bool = False`` reads the property
 ``create-destination``; a field without a default is mandatory; ``Attributes:`` in its docstring documents it.
-Types: ``str``, ``int``, ``bool``, each also ``| None``, and ``tuple[str, ...]``.
+Types: ``str``, ``int``, ``bool``, each also ``| None``, and ``tuple[str, ...]``. ``Numbered`` gathers ``swap-0``,
+``swap-1``, ... in a field ``swap``.
 """
 
 import re
@@ -23,6 +24,10 @@ _SWITCHES = ("verify-first", "verify-write", "allow-mounted")
 _INT = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)(?:([kKmMgG])(?:i?B?)?)?\Z", re.ASCII)
 _SHIFT = {"K": 10, "M": 20, "G": 30}
 _INT_MAX = 2**63 - 1  # off_t
+
+
+Numbered = dict[int, tuple[str, ...]]
+"""Properties ``NAME-0``, ``NAME-1``, ...: the values of each by its number, ascending."""
 
 
 class NoOptions:
@@ -46,7 +51,12 @@ def read_options(options_cls: type[T], art: Artifact) -> tuple[T, list[str]]:
     values: dict[str, Any] = {}
     warnings: list[str] = []
     known = {name.replace("_", "-"): name for name in names}
+    numbered: set[str] = set()
     for key, name in known.items():
+        if _type_word(options_cls.__annotations__[name]) == "Numbered":
+            values[name] = _numbered(key, art)
+            numbered.update(f"{key}-{number}" for number in values[name])
+            continue
         found = art.properties.get(key)
         if not found:
             if name not in _defaults(options_cls):
@@ -69,7 +79,7 @@ def read_options(options_cls: type[T], art: Artifact) -> tuple[T, list[str]]:
     warnings += [
         f"{_who(art)}: handler {art.type} has no property {key}{_nearest(key, known)}"
         for key in art.properties
-        if key not in known and key not in GENERIC
+        if key not in known and key not in GENERIC and key not in numbered
     ]
     return options_cls(**values), warnings
 
@@ -87,9 +97,10 @@ def describe_options(options_cls: type) -> list[tuple[str, str, str, str]]:
         value = _defaults(options_cls).get(name)
         default = "" if value in (None, ()) else str(value)
         lines = re.search(rf"^( +){name}: (.*(?:\n\1 +.*)*)", options_cls.__doc__ or "", re.MULTILINE)
-        kind = "list" if word == "tuple[str, ...]" else word
+        kind = "list" if word in ("tuple[str, ...]", "Numbered") else word
         text = " ".join(lines[2].split()).removesuffix(".") if lines else ""
-        found.append((name.replace("_", "-"), kind, default.lower() if kind == "bool" else default, text))
+        key = name.replace("_", "-") + ("-N" if word == "Numbered" else "")
+        found.append((key, kind, default.lower() if kind == "bool" else default, text))
     return found
 
 
@@ -172,6 +183,8 @@ def _defaults(options_cls: type) -> dict[str, Any]:
 
 def _type_word(annotation: Any) -> str:
     """``str | None`` and the like, whether or not annotations are kept as text."""
+    if annotation == Numbered:
+        return "Numbered"
     if isinstance(annotation, ForwardRef):
         word = annotation.__forward_arg__
     elif isinstance(annotation, type):
@@ -197,6 +210,19 @@ def _convert(text: str, wanted: str, key: str, art: Artifact) -> Any:
     if wanted == "int":
         return _number(text, key, art)
     raise RegistrationError(f"handler {art.type!r}: an option cannot be of type {wanted}")
+
+
+def _numbered(key: str, art: Artifact) -> dict[int, tuple[str, ...]]:
+    """``KEY-0``, ``KEY-1``, ...; at least one of them is mandatory."""
+    pattern = re.compile(rf"{re.escape(key)}-(0|[1-9][0-9]{{0,3}})\Z", re.ASCII)
+    found = {
+        int(match[1]): values for name, values in art.properties.items() if (match := pattern.match(name))
+    }
+    if not found:
+        raise DescriptionError(
+            f"{_who(art)}: handler {art.type} needs properties {key}-N", artifact=art.label, handler=art.type
+        )
+    return dict(sorted(found.items()))
 
 
 def _number(text: str, key: str, art: Artifact) -> int:

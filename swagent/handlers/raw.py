@@ -7,6 +7,7 @@ from swagent.model import Artifact, Data, Kind, Needs
 
 from . import readback
 from .api import Context, handler
+from .beforehand import coming_node
 from .options import plain_size
 
 
@@ -28,23 +29,27 @@ class Raw:
         size_bytes = plain_size(art)
         needs = Needs(target=art.device, write_bytes=size_bytes)
         if not art.device:
-            raise PreflightRefused(f"{art.where or art.label}: raw needs the attribute device")
+            raise PreflightRefused(f"{art.where or art.label}: {art.type} needs the attribute device")
+        coming = coming_node(ctx, art.device)
         try:
-            capacity = ctx.hw.capacity_bytes(art.device)
-            busy = "" if opt.allow_mounted else ctx.hw.in_use(art.device)
+            capacity = coming.size_bytes if coming else ctx.hw.capacity_bytes(art.device)
+            busy = "" if opt.allow_mounted or coming else ctx.hw.in_use(art.device)
         except DeviceError as exc:
             if not art.installed_directly:
                 # partitions and pre-install scripts come first and may make it (LVM, dm-crypt, a loop device)
                 ctx.log("warn", f"{exc.message}; it must be there when {art.label} is installed")
                 return needs
             raise PreflightRefused(
-                exc.message, artifact=art.label, handler="raw", hint=exc.hint or "check the attribute device"
+                exc.message,
+                artifact=art.label,
+                handler=art.type,
+                hint=exc.hint or "check the attribute device",
             ) from exc
         if busy:
             raise PreflightRefused(
                 busy,
                 artifact=art.label,
-                handler="raw",
+                handler=art.type,
                 hint="write to the other copy, or unmount it first; the property allow-mounted overrules this",
             )
         if capacity is not None and art.offset_bytes + (size_bytes or 0) > capacity:
@@ -52,7 +57,7 @@ class Raw:
                 f"{art.label} has {size_bytes or 'some'} bytes for {art.device} from {art.offset_bytes} on, which "
                 f"holds only {capacity}",
                 artifact=art.label,
-                handler="raw",
+                handler=art.type,
             )
         return needs
 
@@ -67,7 +72,7 @@ class Raw:
                 raise SizeError(
                     f"{art.label} has {size_bytes} bytes, {art.device} holds {limit} from {art.offset_bytes} on",
                     artifact=art.label,
-                    handler="raw",
+                    handler=art.type,
                 )
             expected = readback.Expected(art, data, ctx)
             n_bytes = data.pour(target.sink)
@@ -75,7 +80,7 @@ class Raw:
             target.close()
         except SwagentError as exc:
             exc.artifact = exc.artifact or art.label
-            exc.handler = exc.handler or "raw"
+            exc.handler = exc.handler or art.type
             raise
         finally:
             target.abandon()

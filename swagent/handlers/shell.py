@@ -4,9 +4,9 @@ import os
 from typing import Any
 
 from swagent.errors import DeviceError, PreflightRefused, ScriptError
-from swagent.model import Artifact, Kind, Needs, Phase, Reader
+from swagent.model import Artifact, Data, Kind, Needs, Phase, Reader
 
-from .api import Context, handler
+from .api import Context, chunks, handler
 from .options import NoOptions
 
 
@@ -90,11 +90,28 @@ def quoted(word: str) -> str:
     return "'" + word.replace("'", "'\"'\"'") + "'"
 
 
-def shell(command: str, art: Artifact, ctx: Context, *, stdin: Reader | None = None) -> None:
-    """Run one shell command; its output goes to the log.
+def shell(command: str, art: Artifact, ctx: Context) -> None:
+    """Run one command in the words of /bin/sh; its output goes to the log. Raises ScriptError as ``execute``."""
+    execute(["/bin/sh", "-c", command], art, ctx)
+
+
+def feed(argv: list[str], art: Artifact, ctx: Context, data: Data) -> None:
+    """Run a program on an artifact, and read what it leaves, so that the verdict on the bytes is known.
+
+    Raises:
+        ScriptError: it failed.
+        SwagentError: whatever reading the data raised; the program is killed then and never sees their end.
+    """
+    execute(argv, art, ctx, stdin=_Interruptible(data, ctx))
+    for _ in chunks(data):
+        ctx.checkpoint()
+
+
+def execute(argv: list[str], art: Artifact, ctx: Context, *, stdin: Reader | None = None) -> None:
+    """Run a program; its output goes to the log.
 
     Args:
-        command: in the words of /bin/sh.
+        argv: the program and its arguments.
         art: for messages.
         ctx: of this session.
         stdin: what it reads, nothing by default.
@@ -111,7 +128,7 @@ def shell(command: str, art: Artifact, ctx: Context, *, stdin: Reader | None = N
             last_error = line.strip()
         ctx.log(level, line)
 
-    status = ctx.hw.run(["/bin/sh", "-c", command], log=log, stdin=stdin)
+    status = ctx.hw.run(argv, log=log, stdin=stdin)
     if status == 0:
         return
     how = "was ended by a signal" if status < 0 else f"ended with status {status}"
@@ -122,6 +139,18 @@ def shell(command: str, art: Artifact, ctx: Context, *, stdin: Reader | None = N
         handler=art.type,
         hint=_HINTS.get(status, "its output is in the log"),
     )
+
+
+class _Interruptible:
+    """A Reader that looks before each piece whether the update shall stop."""
+
+    def __init__(self, data: Data, ctx: Context) -> None:
+        self._data = data
+        self._ctx = ctx
+
+    def readinto(self, buffer: memoryview) -> int:
+        self._ctx.checkpoint()
+        return self._data.readinto(buffer)
 
 
 _HINTS = {

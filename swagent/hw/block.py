@@ -119,7 +119,7 @@ def open_image_target(
             raise PreflightRefused(why_busy(path, status.st_rdev), hint=_BUSY_HINT) from exc
         raise _device_error("cannot open", path, exc) from exc
     try:
-        alignment = max(512, _ioctl_int(fd, BLKSSZGET, path)) if direct else 1
+        alignment = max(512, ioctl_int(fd, BLKSSZGET, path)) if direct else 1
         capacity = _ioctl_u64(fd, BLKGETSIZE64, path)
     except DeviceError:
         os.close(fd)
@@ -275,7 +275,8 @@ def _ioctl_u64(fd: int, request: int, path: str) -> int:
     return int(struct.unpack("=Q", answer)[0])
 
 
-def _ioctl_int(fd: int, request: int, path: str) -> int:
+def ioctl_int(fd: int, request: int, path: str) -> int:
+    """The answer to an ioctl that fills in an int. Raises DeviceError."""
     answer = bytearray(4)
     _ioctl(fd, request, answer, path)
     return int(struct.unpack("=i", answer)[0])

@@ -9,8 +9,13 @@ from swagent.model import GpioLine, Reader
 from .block import BlockTarget, capacity_bytes, in_use, open_image_target
 
 if TYPE_CHECKING:
+    from .emmc import Emmc
+    from .filesystem import Filesystem
     from .gpio import GpioLines
+    from .partitions import Disk
     from .uart import Uart
+
+Log = Callable[[str, str], None]
 
 
 class Hardware:
@@ -93,3 +98,57 @@ class Hardware:
         from .uart import Uart
 
         return Uart(path, baudrate)
+
+    def disk(self, path: str, log: Log) -> "Disk":
+        """A disk whose partitions are looked at or changed; see ``partitions.Disk``."""
+        from .partitions import Disk
+
+        return Disk(path, log)
+
+    def filesystem(self, path: str, log: Log) -> "Filesystem":
+        """What file system a device holds; see ``filesystem.probe``."""
+        from .filesystem import probe
+
+        return probe(path, log)
+
+    def make_filesystem(self, path: str, kind: str, label: str, log: Log) -> None:
+        """Make an empty file system; see ``filesystem.make``."""
+        from .filesystem import make
+
+        make(path, kind, label, log)
+
+    def label_filesystem(self, path: str, kind: str, label: str, log: Log) -> None:
+        """Give a file system another label; see ``filesystem.relabel``."""
+        from .filesystem import relabel
+
+        relabel(path, kind, label, log)
+
+    def filesystem_uuids(self, log: Log) -> dict[str, str]:
+        """UUIDs of all file systems and where they are; see ``filesystem.uuids``."""
+        from .filesystem import uuids
+
+        return uuids(log)
+
+    def make_subvolume(self, path: str) -> None:
+        """Make a btrfs subvolume; see ``btrfs.create``."""
+        from .btrfs import create
+
+        create(path)
+
+    def delete_subvolume(self, path: str) -> None:
+        """Delete a btrfs subvolume with all in it; see ``btrfs.delete``."""
+        from .btrfs import delete
+
+        delete(path)
+
+    def is_subvolume(self, path: str) -> bool:
+        """Whether there is a btrfs subvolume of this name; see ``btrfs.is_subvolume``."""
+        from .btrfs import is_subvolume
+
+        return is_subvolume(path)
+
+    def emmc(self, path: str) -> "Emmc":
+        """The boot configuration of an eMMC; see ``emmc.Emmc``."""
+        from .emmc import Emmc
+
+        return Emmc(path)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from swagent.clock import Clock
 from swagent.errors import ArchiveError, Cancelled
 from swagent.events import Event, EventBus
-from swagent.handlers.api import BootEnv, Hardware, Sync
+from swagent.handlers.api import BootEnv, Coming, Hardware, Sync
 from swagent.model import Artifact, Needs, Reader
 from swagent.stream import ArtifactData, Codec
 
@@ -46,6 +46,7 @@ class SessionContext:
         self.sync = sync
         self.dry_run = dry_run
         self.verify_write = verify_write
+        self.coming: list[Coming] = []
         self.steps = 0
         self._bus = bus
         self._clock = clock

@@ -48,12 +48,14 @@ class Planner:
                 entries.append(Planned(art, Fate.SKIPPED, reason))
                 continue
             stored_bytes = _judge_member(art, members) if card.data else None
-            entries.append(Planned(art, _fate(art, card), stored_bytes=stored_bytes))
+            entries.append(
+                Planned(art, _fate(art, card), stored_bytes=stored_bytes, overwrites=card.overwrites)
+            )
         scripts = []
         for art in description.scripts:
             card = self._judge(art)
             stored_bytes = _judge_member(art, members) if card.data else None
-            scripts.append(Planned(art, Fate.SCRIPT, stored_bytes=stored_bytes))
+            scripts.append(Planned(art, Fate.SCRIPT, stored_bytes=stored_bytes, overwrites=card.overwrites))
         return Plan(description, tuple(entries), tuple(scripts))
 
     def handler(self, art: Artifact) -> Handler:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -11,11 +12,13 @@ from swagent.errors import ArchiveError, DescriptionError, DeviceError, Prefligh
 from swagent.handlers import api, registry
 from swagent.handlers.options import load, read_options
 from swagent.hw import FileSync, uart
+from swagent.hw.filesystem import Filesystem
 from swagent.hw.readback import read_back
 from swagent.model import Artifact, GpioLine, Kind, Needs, Phase, Reader, Sink
 
 from .data import FakeData
 from .gpio import FakeGpio, FakeGpioLines
+from .storage import FakeDisk, FakeEmmc
 
 
 class FakeEnv:
@@ -72,6 +75,9 @@ class FakeHardware:
         targets: every image target opened, in order.
         before_read_back: called with the descriptor that is going to be read back: a place for a device to go wrong.
         lines: the GPIO lines.
+        filesystems: device to the file system on it.
+        subvolumes: paths of btrfs subvolumes.
+        emmcs: path to eMMC.
         program: what ``run`` does, given argv and stdin; returns the exit status.
         ran: every argv given to ``run``.
     """
@@ -95,6 +101,9 @@ class FakeHardware:
         self.program = program
         self.ran: list[list[str]] = []
         self.lines = lines or FakeGpio()
+        self.filesystems: dict[str, Filesystem] = {}
+        self.subvolumes: set[str] = set()
+        self.emmcs: dict[str, FakeEmmc] = {}
 
     def image_target(self, path: str, *, offset_bytes: int = 0, allow_mounted: bool = False) -> FakeTarget:
         """Open a file that exists."""
@@ -169,6 +178,62 @@ class FakeHardware:
         """A real one: ``Microcontroller`` has a pseudo-terminal."""
         return uart.Uart(path, baudrate)
 
+    def disk(self, path: str, log: api.Log) -> FakeDisk:
+        """A disk image with files for its partitions."""
+        if path in self.read_only:
+            raise DeviceError(f"cannot open {path}: Read-only file system", path=path, errno=errno.EROFS)
+        return FakeDisk(path, log)
+
+    def filesystem(self, path: str, log: api.Log) -> Filesystem:
+        """What ``filesystems`` says."""
+        self.capacity_bytes(path)
+        return self.filesystems.get(path, Filesystem())
+
+    def make_filesystem(self, path: str, kind: str, label: str, log: api.Log) -> None:
+        """Note it in ``filesystems``."""
+        if path in self.read_only:
+            raise DeviceError(
+                f"cannot make {kind} on {path}: Read-only file system", path=path, errno=errno.EROFS
+            )
+        self.filesystems[path] = Filesystem(kind, label)
+
+    def label_filesystem(self, path: str, kind: str, label: str, log: api.Log) -> None:
+        """Note it in ``filesystems``."""
+        self.filesystems[path] = self.filesystems[path]._replace(label=label)
+
+    def filesystem_uuids(self, log: api.Log) -> dict[str, str]:
+        """Of ``filesystems``."""
+        return {found.uuid.lower(): path for path, found in self.filesystems.items() if found.uuid}
+
+    def make_subvolume(self, path: str) -> None:
+        """Note it in ``subvolumes``; the folder above it must exist."""
+        try:
+            os.mkdir(path)
+        except OSError as exc:
+            raise DeviceError(
+                f"cannot make the subvolume {path}: {exc.strerror}", path=path, errno=exc.errno
+            ) from exc
+        self.subvolumes.add(path)
+
+    def delete_subvolume(self, path: str) -> None:
+        """Remove it, and all below it."""
+        if path not in self.subvolumes:
+            raise DeviceError(f"{path} is no btrfs subvolume", path=path, errno=errno.ENOENT)
+        shutil.rmtree(path)
+        self.subvolumes = {there for there in self.subvolumes if not f"{there}/".startswith(f"{path}/")}
+
+    def is_subvolume(self, path: str) -> bool:
+        """Whether it is one of ``subvolumes``."""
+        return path in self.subvolumes
+
+    def emmc(self, path: str) -> FakeEmmc:
+        """One of ``emmcs``."""
+        if path not in self.emmcs:
+            raise DeviceError(
+                f"cannot read the EXT_CSD of {path}: No such device", path=path, errno=errno.ENODEV
+            )
+        return self.emmcs[path]
+
 
 @dataclass
 class FakeContext:
@@ -189,6 +254,7 @@ class FakeContext:
     sync: Any = field(default_factory=FileSync)
     dry_run: bool = False
     verify_write: bool = False
+    coming: list[api.Coming] = field(default_factory=list)
     scripts: dict[str, bytes] = field(default_factory=dict)
     logged: list[tuple[str, str]] = field(default_factory=list)
     progressed_bytes: int = 0

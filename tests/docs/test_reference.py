@@ -9,6 +9,7 @@ import pytest
 
 from swagent import errors, handlers
 from swagent.handlers import BUILT_INS
+from swagent.handlers.options import describe_options
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -49,5 +50,5 @@ def test_the_page_of_handlers_has_them_all_with_their_properties() -> None:
         assert handler is not None
         part = parts[handler.card.name]
         assert name == handler.card.name or f"`{name}`" in part
-        told = re.findall(r"^\| `([a-z0-9-]+)` \|", part, re.MULTILINE)
-        assert told == [field.replace("_", "-") for field in getattr(handler.Options, "_fields", ())]
+        told = re.findall(r"^\| `([a-zN0-9-]+)` \|", part, re.MULTILINE)
+        assert told == [name for name, *_ in describe_options(handler.Options)]

@@ -11,6 +11,7 @@ from swagent.handlers import BUILT_INS, registry
 from swagent.handlers.api import handler
 from swagent.handlers.options import (
     NoOptions,
+    Numbered,
     check_handler,
     describe_options,
     load,
@@ -126,6 +127,29 @@ def test_descriptions_for_people() -> None:
     assert described["create-destination"][:2] == ["bool", "false"]
     assert described["offset"][1] == "0"
     assert describe_options(NoOptions) == []
+
+
+class NumberedOptions(NamedTuple):
+    """Of a handler.
+
+    Attributes:
+        swap: two names.
+    """
+
+    swap: Numbered
+
+
+def test_numbered_properties() -> None:
+    properties = {"swap-10": ("c", "d"), "swap-0": ("a", "b"), "swap-01": ("e", "f"), "swapping": ("g",)}
+    options, warnings = read_options(NumberedOptions, Artifact(Kind.SCRIPT, "x", properties=properties))
+    assert list(options.swap.items()) == [(0, ("a", "b")), (10, ("c", "d"))]
+    assert len(warnings) == 2
+    assert describe_options(NumberedOptions) == [("swap-N", "list", "", "two names")]
+
+
+def test_one_numbered_property_is_needed() -> None:
+    with pytest.raises(DescriptionError, match="needs properties swap-N"):
+        read_options(NumberedOptions, Artifact(Kind.SCRIPT, "x", properties={"swap": ("a", "b")}))
 
 
 def test_a_description_over_several_lines_is_one_sentence() -> None:

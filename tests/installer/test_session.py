@@ -355,6 +355,25 @@ def test_a_failing_handler(unit: Unit1, pipe: bool) -> None:
 
 
 @WAYS
+@pytest.mark.parametrize("fails", ["", "postinst"])
+def test_what_boots_is_switched_behind_all_other_scripts(unit: Unit1, pipe: bool, fails: str) -> None:
+    """Wherever it stands in the list; and not at all when one of them fails."""
+    switch, other = Member("switch.sh", b"#!/bin/sh\n"), Member("other.sh", b"#!/bin/sh\n#\n")
+    failing = entry(other, type="notescript")[:-1] + f' properties = {{ fails = "{fails}"; }}; }}'
+    entries = [entry(switch, type="noteswitch"), failing]
+    raw = archive(signed(described({"scripts": entries, "bootenv": SWITCH}), switch, other), CRC)
+    if fails:
+        with pytest.raises(HandlerError):
+            unit.install(raw, pipe=pipe)
+    else:
+        unit.install(raw, pipe=pipe)
+    assert [done for done in unit.writing() if done[-1] == "postinst" or done == ENDED] == [
+        ("run", "other.sh", "postinst"),
+        *([] if fails else [("run", "switch.sh", "postinst"), ENDED]),
+    ]
+
+
+@WAYS
 @pytest.mark.parametrize("reads", ["some", "nothing"])
 @pytest.mark.parametrize("direct", [False, True])
 def test_a_handler_that_leaves_data_unread(unit: Unit1, pipe: bool, reads: str, direct: bool) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class RunningSystemGate:
     """No artifact may be written over the running system or anything mounted, unless its entry says ``allow-mounted``.
 
-    Asked of every entry that writes a device as a whole, whatever its handler. Entries with a ``path`` write a file
+    Asked of every entry whose handler writes the device as a whole. Entries with a ``path`` write a file
     system through the kernel, and changes of the layout (``partitions``) are judged by their own handlers.
 
     Args:
@@ -33,7 +33,7 @@ class RunningSystemGate:
         """
         for planned in (*plan.entries, *plan.scripts):
             art = planned.artifact
-            if planned.fate is Fate.SKIPPED or not _writes_device(art):
+            if planned.fate is Fate.SKIPPED or not planned.overwrites or not _writes_device(art):
                 continue
             try:
                 why = self._in_use(art.device)
