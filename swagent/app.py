@@ -44,6 +44,7 @@ class Wishes(NamedTuple):
         judge_unit: ask the gates that look at this unit as it is now too: what runs from where, and on what power.
         ask: shows a plan to a person and returns the answer; None asks nobody.
         below_floor: why an image below the version floor is to be let in.
+        over_unconfirmed: why an update is to be let in over one that is not confirmed.
     """
 
     allow_unsigned: bool = False
@@ -55,6 +56,7 @@ class Wishes(NamedTuple):
     transaction_marker: bool = True
     state_marker: bool = True
     below_floor: str = ""
+    over_unconfirmed: str = ""
     judge_unit: bool = True
     ask: Callable[[Plan, Unit], bool] | None = None
 
@@ -207,6 +209,9 @@ def make_session(
         floor=floor,
         floor_in_env=settings.version_floor,
         below_floor=wishes.below_floor,
+        over_unconfirmed=wishes.over_unconfirmed,
+        namespace_vars=settings.namespace_vars,
+        reboot={kind.name: kind.reboot for kind in settings.update_types.values()},
     )
     rig = Rig(
         handlers=handlers.registry(),
@@ -221,10 +226,16 @@ def make_session(
             RequiresGate(),
             *([FloorGate(floor)] if floor and not wishes.below_floor else []),
             *(_gates_of_unit(settings, hw) if wishes.judge_unit else ()),
+            *(
+                _gates_of_the_way_back(journal, loader)
+                if wishes.judge_unit and not wishes.over_unconfirmed
+                else ()
+            ),
             *(_gates_that_ask(settings, wishes, hw, bus) if not wishes.dry_run else ()),
         ),
         journal=journal,
         state_folder=state_directory(settings, environ),
+        namespaces=lambda name: _open_namespace(settings, name),
     )
     return Session(rig, policy, source, cancelled=cancelled), rig
 
@@ -252,6 +263,14 @@ def _gates_of_unit(settings: InstallSettings, hw: Device) -> list[Gate]:
 
         gates.append(PowerGate(settings.battery_min_percent, read_power))
     return gates
+
+
+def _gates_of_the_way_back(journal: Journal | None, loader: "Bootloader | None") -> list[Gate]:
+    if journal is None:
+        return []
+    from swagent.installer.gates.fallback import FallbackGate
+
+    return [FallbackGate(journal, loader)]
 
 
 def _gates_that_ask(settings: InstallSettings, wishes: Wishes, hw: Device, bus: EventBus) -> list[Gate]:
@@ -296,6 +315,12 @@ def make_bootloader(settings: InstallSettings) -> "Bootloader | None":
             "ebg-config-paths": settings.ebg_config_paths,
         }
     )
+
+
+def _open_namespace(settings: InstallSettings, name: str) -> "Bootloader":
+    from swagent.bootloader.uboot import UBoot
+
+    return UBoot({"fwenv-config-location": settings.fwenv_config_location, "fwenv-namespace": name})
 
 
 def state_directory(settings: InstallSettings, environ: Mapping[str, str]) -> str:

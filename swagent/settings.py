@@ -151,7 +151,7 @@ _SPEED_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3}
 _LISTS = frozenset(("update-types", "processes", "identify", "custom-http-headers", "versions"))
 _ALIASES = {"ca-path": "public-key-file", "decryption-key-file": "aes-key-file"}
 _UNUSED_GLOBALS = frozenset(
-    ("mtd-blacklist", "gpg-home-dir", "gpgme-protocol", "hash-provider", "decrypt-provider", "namespace-vars")
+    ("mtd-blacklist", "gpg-home-dir", "gpgme-protocol", "hash-provider", "decrypt-provider")
 )
 _USED_LISTS = frozenset(("update-types", "versions"))
 _KIND = {
@@ -199,6 +199,7 @@ class InstallSettings(NamedTuple):
         digest_provider: how images are signed, by SWUpdate's name of the provider; "" for what the key suggests.
         cert_purpose: ``emailProtection`` or ``codeSigning``.
         forced_signer_name: common name that every signer must have, "" for any.
+        namespace_vars: in which environment of a YAML fw_env.config ``vars`` are stored, when the image does not say.
         loglevel: 0 to 5, None when nothing says.
         description_size_max_bytes: sw-description and its signature must be smaller.
         update_types: by name; ``default`` is always among them.
@@ -227,6 +228,7 @@ class InstallSettings(NamedTuple):
     bootloader: str = ""
     select: Selection | None = None
     fwenv_config_location: str = ""
+    namespace_vars: str = ""
     gen_swversions: str = ""
     update_type_required: bool = False
     description_size_max_bytes: int = DESCRIPTION_SIZE_MAX_BYTES

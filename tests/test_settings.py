@@ -36,7 +36,7 @@ globals : {
     verbose = true; loglevel = 3; syslog = true; bootloader = "uboot"; public-key-file = "/etc/key.pem";
     crl-path = "/etc/crl.pem"; decryption-key-file = "/etc/aes"; cert-purpose = "codeSigning";
     forced-signer-name = "me"; select = "stable,copy2"; digest-provider = "opensslCMS";
-    fwenv-config-location = "/etc/fw.config"; gen-swversions = "/var/sw-versions";
+    fwenv-config-location = "/etc/fw.config"; namespace-vars = "app"; gen-swversions = "/var/sw-versions";
     update-type-required = true; sw-description-max-size = 1000;
     preupdatecmd = "/bin/pre"; postupdatecmd = "/bin/post"; no-downgrading = "1.0"; max-version = "3";
     no-reinstalling = "2.0"; reboot = "disabled";
@@ -292,7 +292,7 @@ def test_what_is_wrong_is_named_with_its_place(text: str, message: str, hint: st
 
 def test_keys_of_swupdate_that_are_not_used_are_told() -> None:
     found, ignored = read(
-        """globals : { mtd-blacklist = "0 1"; namespace-vars = "x"; bootloader = "none"; };
+        """globals : { mtd-blacklist = "0 1"; hash-provider = "x"; bootloader = "none"; };
         webserver : { document_root = "/w"; listening_ports = 8080; };
         suricatta : { retrywait = 5; max-download-speed = "1k"; nocheckcert = true; userid = 7; };
         wfx : { anything = ( 1, 2 ); };
@@ -302,7 +302,7 @@ def test_keys_of_swupdate_that_are_not_used_are_told() -> None:
     )
     assert [text.removeprefix(f"{WHERE}: ").split()[0] for text in ignored] == [
         "globals.mtd-blacklist",
-        "globals.namespace-vars",
+        "globals.hash-provider",
         "webserver",
         "suricatta",
         "wfx",

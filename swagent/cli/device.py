@@ -90,11 +90,12 @@ def _state(last: Record | None, *, busy: bool) -> str:
 
 
 def _row(record: Record) -> dict[str, str]:
-    why = f"below the floor: {record.below_floor}" if record.below_floor else ""
+    overruled = [f"below the floor: {record.below_floor}"] if record.below_floor else []
+    overruled += [f"over an unconfirmed one: {record.over_unconfirmed}"] if record.over_unconfirmed else []
     return {
         "started": f"{utc(record.started_s)[:19]}Z",
         "version": record.version,
         "selection": record.selection,
         "verdict": record.state.value,
-        "why": record.message or why,
+        "why": record.message or "; ".join(overruled),
     }

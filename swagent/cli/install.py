@@ -96,6 +96,7 @@ COMMAND = Command(
         Option("max-version", "", "VERSION", "refuse anything higher", HOW),
         Option("version-floor", help="refuse what is lower than the highest version ever confirmed here", group=HOW),
         Option("below-floor", "", "REASON", "install it all the same; the reason stays in the journal", HOW),
+        Option("over-unconfirmed", "", "REASON", "install over an update that is not confirmed; likewise", HOW),
         STATE_OPTION,
         *BOOTLOADER_OPTIONS,
         Option("no-transaction-marker", "M", help="never write recovery_status", group=HOW),
@@ -231,7 +232,8 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateS
         nothing_is_success=args.on("allow-nothing"),
         transaction_marker=not args.on("no-transaction-marker"),
         state_marker=not args.on("no-state-marker"),
-        below_floor=_reason(args),
+        below_floor=_reason(args, "below-floor"),
+        over_unconfirmed=_reason(args, "over-unconfirmed"),
         judge_unit=not (args.on("check") or args.on("dry-run")),
         ask=question.ask if question else None,
     )
@@ -264,10 +266,10 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateS
     return session
 
 
-def _reason(args: Args) -> str:
-    reason = args.get("below-floor")
+def _reason(args: Args, option: str) -> str:
+    reason = args.get(option)
     if reason is not None and not reason.strip():
-        raise UsageError("--below-floor wants a reason")
+        raise UsageError(f"--{option} wants a reason")
     return reason or ""
 
 

@@ -143,6 +143,10 @@ def confirm(parts: Confirmation, checks: Callable[[], Sequence[Check]]) -> Outco
     went_back = _gone_back(parts, record, by_marker=True)
     if went_back:
         _roll_back(parts, record, f"the boot loader went back: {went_back}", {STATE_MARKER: FAILED})
+    refused = [one for one in journal.refusals() if record.digest and one.digest == record.digest]
+    if refused:  # cut between that verdict and its end
+        reason = refused[0].reason or "it was found to be bad"
+        _roll_back(parts, record, reason, {**parts.on_fail, STATE_MARKER: FAILED})
     wanted = checks()
     record = _with_state(parts, record, State.TESTING)
     journal.put(record)
@@ -208,7 +212,7 @@ def _roll_back(parts: Confirmation, record: Record, reason: str, changes: Mappin
     if STATE_MARKER not in record.variables:
         changes = {name: value for name, value in changes.items() if name != STATE_MARKER}
     if record.digest:  # first: an image that is bad must not come again, whatever happens below
-        parts.journal.refuse(Refusal(record.digest, record.version, parts.clock.now_s()))
+        parts.journal.refuse(Refusal(record.digest, record.version, parts.clock.now_s(), short(reason)))
     if parts.bootloader is not None and changes:
         parts.bootloader.set_many(changes)
     parts.journal.put(_with_state(parts, record, State.ROLLED_BACK)._replace(message=short(reason)))

@@ -7,13 +7,16 @@ Two markers tell a boot loader where an update stands, each of which can be swit
 | ``begin``, before the first write | ``in_progress`` | 7 |
 | ``succeed`` | removed | 1 |
 | ``fail`` | ``failed`` | 3 |
+
+``vars`` of an image are stored in an environment of their own right before it.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 
 from swagent.bootloader import Bootloader
-from swagent.errors import BootEnvError
+from swagent.errors import BootEnvError, SettingsError
 
 TRANSACTION_MARKER = "recovery_status"
 STATE_MARKER = "ustate"
@@ -25,6 +28,45 @@ INSTALLED = "1"
 FAILED = "3"
 
 
+class Vars:
+    """``vars`` of an image (swu format §6.2 step 10).
+
+    Args:
+        store: the namespace that they are stored in.
+        changes: new value by name; "" removes a variable.
+    """
+
+    def __init__(self, store: Bootloader, changes: Mapping[str, str]) -> None:
+        self._store = store
+        self._changes = dict(changes)
+        self._before: dict[str, str | None] = {}
+
+    def check(self) -> None:
+        """Whether they could be stored.
+
+        Raises:
+            BootEnvError: they could not.
+            SettingsError: there is no such namespace.
+        """
+        self._store.check(self._changes)
+
+    def store(self) -> None:
+        """Store them, all or none.
+
+        Raises:
+            BootEnvError: they cannot be stored.
+            SettingsError: there is no such namespace.
+        """
+        before = self._store.all()
+        self._store.set_many(self._changes)
+        self._before = {name: before.get(name) for name in self._changes}
+
+    def take_back(self) -> None:
+        """Store again what was there before ``store``, as far as that can be done."""
+        with suppress(BootEnvError, SettingsError):
+            self._store.set_many(self._before)
+
+
 class SessionEnv:
     """What handlers see as ``ctx.env`` (a ``handlers.api.BootEnv``), and its end.
 
@@ -33,6 +75,7 @@ class SessionEnv:
         transaction_marker: write ``recovery_status``.
         state_marker: write ``ustate``.
         dry_run: store nothing at all.
+        variables: what to store right before the boot environment, None for nothing.
     """
 
     def __init__(
@@ -42,11 +85,13 @@ class SessionEnv:
         transaction_marker: bool = True,
         state_marker: bool = True,
         dry_run: bool = False,
+        variables: Vars | None = None,
     ) -> None:
         self._bootloader = bootloader
         self._transaction_marker = transaction_marker
         self._state_marker = state_marker
         self._dry_run = dry_run
+        self._variables = variables
         self._pending: dict[str, str] = {}
         self._begun = False
         self._done = False
@@ -80,6 +125,26 @@ class SessionEnv:
                 hint="name one with -B or `bootloader` in the settings; `none` keeps variables in memory only",
             )
         self._bootloader.all()
+
+    def check(self, bootenv: Mapping[str, str]) -> None:
+        """Whether an update could begin and end here, as far as that can be told before it begins.
+
+        Args:
+            bootenv: the variables that the image sets, of those that are known.
+
+        Raises:
+            BootEnvError: markers, variables or ``vars`` could not be stored.
+            SettingsError: a settings file cannot be used.
+        """
+        if self._variables is not None:
+            self._variables.check()
+        if self._bootloader is not None:
+            for changes in (
+                self._markers("in_progress", IN_PROGRESS),
+                {**bootenv, **self._markers(None, INSTALLED)},
+            ):
+                if changes:
+                    self._bootloader.check(changes)
 
     def get(self, name: str) -> str | None:
         """The stored value (what is staged is not seen), None if absent or without a boot loader.
@@ -120,13 +185,20 @@ class SessionEnv:
     def succeed(self) -> None:
         """Store what is staged and the final markers, in one step: before it the old software boots, after it the new.
 
-        The markers win over staged variables of their names.
+        The markers win over staged variables of their names. ``vars`` are stored before, and taken back on failure.
 
         Raises:
             BootEnvError: it cannot be stored; the update has failed.
             SettingsError: the settings file of the boot loader cannot be used.
         """
-        self._store({**self._pending, **self._markers(None, INSTALLED)})
+        if self._variables is not None:
+            self._variables.store()
+        try:
+            self._store({**self._pending, **self._markers(None, INSTALLED)})
+        except (BootEnvError, SettingsError):
+            if self._variables is not None:
+                self._variables.take_back()
+            raise
         self._done = True
 
     def fail(self) -> None:

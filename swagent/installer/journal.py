@@ -30,6 +30,8 @@ _TEXT_MAX = 200
 _TARGETS_MAX = 16
 _VARIABLES_MAX = 256
 _VARIABLE_MAX = 256
+_VERSIONS_MAX = 1000
+_VERSIONS_TEXT_MAX = 64 * 1024
 _REFUSED_MAX = 50
 _TIME_MAX_S = 2.0**36  # year 4147: what is later is damage
 
@@ -83,6 +85,9 @@ class Record(NamedTuple):
         tested: whether it is only good once it has booted.
         message: why it failed or was rolled back.
         below_floor: the reason given for going below the version floor, "" if it does not.
+        over_unconfirmed: the reason given for installing over an update that was not confirmed, "" if it was.
+        versions: component to versions, to be written to ``versions_file`` once it is installed.
+        versions_file: "" when nothing is to be written, or no longer.
         checks: of the last ``swagent confirm``.
     """
 
@@ -101,6 +106,9 @@ class Record(NamedTuple):
     message: str = ""
     below_floor: str = ""
     checks: tuple[CheckVerdict, ...] = ()
+    over_unconfirmed: str = ""
+    versions: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    versions_file: str = ""
 
     @property
     def label(self) -> str:
@@ -128,16 +136,17 @@ class Book(NamedTuple):
         """With a record added, or replaced when its session is the newest one."""
         last = self.last
         older = self.updates[1:] if last is not None and last.session == record.session else self.updates
-        slim = tuple(old._replace(variables={}) for old in older[:HISTORY])
+        slim = tuple(old._replace(variables={}, versions={}, versions_file="") for old in older[:HISTORY])
         return self._replace(updates=(record, *slim))
 
 
 class Refusal(NamedTuple):
-    """An image that was rolled back, and is not installed again."""
+    """An image that was rolled back, and is not installed again; ``reason`` is why."""
 
     digest: str
     version: str
     time_s: float
+    reason: str = ""
 
 
 class Journal:
@@ -269,7 +278,11 @@ class Transaction:
     def reached(self, state: State, **facts: Any) -> None:
         """Note a state, and what is known of the update by now (fields of ``Record``)."""
         times = {**self.record.times, state.value: self._clock.now_s()}
-        self.record = self.record._replace(state=state, times=times, **facts)
+        self.know(state=state, times=times, **facts)
+
+    def know(self, **facts: Any) -> None:
+        """Note what is known of the update (fields of ``Record``)."""
+        self.record = self.record._replace(**facts)
 
     def store(self, *, floor: str | None = None) -> None:
         """Make the record durable.
@@ -320,12 +333,19 @@ def recover(journal: Journal, bootloader: Bootloader | None, clock: Clock) -> Re
                 f"the last update, {record.label}, was cut right after its commit: it is installed, "
                 "but its post-update command may not have run"
             )
+            message += _write_versions(record)
         else:
             mark_cut(bootloader)
     except (BootEnvError, SettingsError) as exc:
         message += f"; its failure could not be marked in the boot environment: {exc.message}"
     times = {**record.times, state.value: clock.now_s()}
-    record = record._replace(state=state, times=times, message=message if state is State.FAILED else "")
+    record = record._replace(
+        state=state,
+        times=times,
+        message=message if state is State.FAILED else "",
+        versions={},
+        versions_file="",
+    )
     floor = raised(book.floor, record.version) if state is State.CONFIRMED else None
     journal.put(record, floor=floor)
     return Recovery(record, message)
@@ -370,6 +390,27 @@ def kept_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """The variables that a journal keeps."""
     fitting = [(name, value) for name, value in variables.items() if len(name) + len(value) <= _VARIABLE_MAX]
     return dict(fitting[:_VARIABLES_MAX])
+
+
+def kept_versions(path: str, versions: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """The fields of a record that tell which versions to write where; empty ones when that is nothing or too much."""
+    size = sum(len(name) + sum(map(len, all_of)) for name, all_of in versions.items())
+    if not path or len(versions) > _VERSIONS_MAX or size > _VERSIONS_TEXT_MAX:
+        return {"versions": {}, "versions_file": ""}
+    return {"versions": dict(versions), "versions_file": path}
+
+
+def _write_versions(record: Record) -> str:
+    """Write what an update would have written behind its commit; what is to be said of it."""
+    if not record.versions_file:
+        return ""
+    from .inventory import write_versions
+
+    try:
+        write_versions(record.versions_file, record.versions)
+    except DeviceError as exc:
+        return f"; its versions could not be written: {exc.message}"
+    return ""
 
 
 def _is_committed(record: Record, bootloader: Bootloader | None) -> bool:
@@ -432,6 +473,7 @@ def _tree(record: Record) -> dict[str, Any]:
         "state": record.state.value,
         "times": dict(record.times),
         "variables": dict(record.variables),
+        "versions": dict(record.versions),
         "checks": [check._asdict() for check in record.checks],
     }
 
@@ -459,6 +501,13 @@ def _record(item: Any) -> Record:
         message=_text(item.get("message")),
         below_floor=_text(item.get("below_floor")),
         checks=tuple(_check(check) for check in _list(item.get("checks"))),
+        # what follows came later: older journals do not have it
+        over_unconfirmed=_text(item.get("over_unconfirmed", "")),
+        versions={
+            _text(name): tuple(_text(version) for version in _list(all_of))
+            for name, all_of in _mapping(item.get("versions", {})).items()
+        },
+        versions_file=_text(item.get("versions_file", "")),
     )
 
 
@@ -475,7 +524,12 @@ def _check(item: Any) -> CheckVerdict:
 
 def _refusal(item: Any) -> Refusal:
     item = _mapping(item)
-    return Refusal(_text(item.get("digest")), _text(item.get("version")), _number(item.get("time_s")))
+    return Refusal(
+        _text(item.get("digest")),
+        _text(item.get("version")),
+        _number(item.get("time_s")),
+        _text(item.get("reason", "")),
+    )
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,7 @@
 """What a session is given: decisions, parts; and what an inspection gives back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from swagent.bootloader import Bootloader
@@ -34,6 +35,9 @@ class Policy(NamedTuple):
         floor: the lowest version that may be installed, "" when there is none or nobody asks.
         floor_in_env: keep the floor in the boot environment too.
         below_floor: why an image below the floor is let in all the same, "" when it is not.
+        over_unconfirmed: why an update is let in over one that is not confirmed, "" when it is not.
+        namespace_vars: where ``vars`` are stored when the image does not say, "" for nowhere.
+        reboot: whether a reboot follows, by update type, when the image does not say; None when the type neither.
     """
 
     trust: Trust | None
@@ -54,6 +58,9 @@ class Policy(NamedTuple):
     floor: str = ""
     floor_in_env: bool = False
     below_floor: str = ""
+    over_unconfirmed: str = ""
+    namespace_vars: str = ""
+    reboot: Mapping[str, bool | None] = MappingProxyType({})
 
 
 class Rig(NamedTuple):
@@ -61,6 +68,7 @@ class Rig(NamedTuple):
 
     Attributes:
         state_folder: where the last good time is, "" for nowhere.
+        namespaces: opens the environment of a name, for ``vars``; None when there are none.
     """
 
     handlers: Registry[Handler]
@@ -72,6 +80,7 @@ class Rig(NamedTuple):
     gates: tuple[Gate, ...]
     journal: Journal | None = None
     state_folder: str = ""
+    namespaces: Callable[[str], Bootloader] | None = None
 
 
 class Inspection(NamedTuple):

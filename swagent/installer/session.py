@@ -28,7 +28,7 @@ from swagent.versions import compare
 from .codecs import codec_for
 from .context import SessionContext
 from .dryrun import read_everything
-from .env import SessionEnv
+from .env import SessionEnv, Vars
 from .intake import Intake, take_in
 from .journal import Journal, State, Transaction, kept_targets, recover, short
 from .members import Members, Workspace
@@ -120,6 +120,7 @@ class Session:
             transaction_marker=self._policy.transaction_marker and description.transaction_marker,
             state_marker=self._policy.state_marker and description.state_marker,
             dry_run=self._policy.dry_run,
+            variables=self._vars(description),
         )
         plan = self._plan(description, members)
         self._transaction.reached(
@@ -133,8 +134,8 @@ class Session:
             return self._end("nothing-to-do", plan)
         for gate in self._rig.gates:
             gate.check(plan, self._rig.unit)
-        self._judge_floor(plan)
         self._transaction.reached(State.AUTHORIZED)
+        self._note_overrides(plan)
         plan = self._preflight(plan, env)
         self._transaction.reached(State.PREFLIGHTED, targets=kept_targets(_targets(plan)))
         tell_plan(self._ctx, plan, self._rig.unit.hardware, self._policy.selection)
@@ -153,11 +154,11 @@ class Session:
             members=self._members,
             transaction=self._transaction,
             journal=self._journal,
+            installed=self._rig.unit.installed,
         )
         self._written.write(intake.rest, members)
         # the update is installed: what fails from here on is told, but undoes nothing
         self._keep_good_time()
-        self._write_versions(plan)
         self._run_command(self._policy.post_update, plan, "post-update")
         return self._end("installed", plan)
 
@@ -197,12 +198,19 @@ class Session:
         if self._rig.journal.problem:
             self._note("journal", self._rig.journal.problem)
 
-    def _judge_floor(self, plan: Plan) -> None:
-        """The gate refuses what is below the floor; here is noted that somebody let it in."""
+    def _note_overrides(self, plan: Plan) -> None:
+        """Of gates that were not asked because somebody gave a reason: note what they would have refused."""
         policy, version = self._policy, plan.description.version
         if policy.below_floor and policy.floor and compare(version, policy.floor) < 0:
             self._note("floor", f"release {version} is below the floor {policy.floor}: {policy.below_floor}")
-            self._transaction.reached(State.AUTHORIZED, below_floor=short(policy.below_floor))
+            self._transaction.know(below_floor=short(policy.below_floor))
+        if policy.over_unconfirmed and self._journal is not None:
+            from .gates.fallback import unconfirmed
+
+            last = unconfirmed(self._journal, self._rig.bootloader)
+            if last is not None:
+                self._note("unconfirmed", f"{last.label} has not been confirmed: {policy.over_unconfirmed}")
+                self._transaction.know(over_unconfirmed=short(policy.over_unconfirmed))
 
     def inspect(self) -> Inspection:
         """Read the head of the archive and plan; touches no device and reads no member but the first two.
@@ -258,12 +266,26 @@ class Session:
     def _describe(self, intake: Intake) -> tuple[Description, list[str]]:
         from swagent.parser import parse_with_warnings
 
-        return parse_with_warnings(
+        description, warnings = parse_with_warnings(
             intake.text,
             hardware=self._rig.unit.hardware,
             selection=self._policy.selection,
             size_max_bytes=self._policy.description_size_max_bytes,
         )
+        if description.reboot is None:  # then its type says (swu format §6.6)
+            description = description._replace(reboot=self._policy.reboot.get(description.update_type))
+        return description, warnings
+
+    def _vars(self, description: Description) -> Vars | None:
+        if not description.variables or self._policy.dry_run:
+            return None
+        name = description.namespace_for_vars or self._policy.namespace_vars
+        if not name or self._rig.namespaces is None:
+            raise PreflightRefused(
+                "this image sets vars, and nobody says in which namespace",
+                hint="name it with namespace-for-vars in sw-description, or namespace-vars in the settings",
+            )
+        return Vars(self._rig.namespaces(name), description.variables)
 
     def _plan(self, description: Description, members: Mapping[str, Member] | None) -> Plan:
         plan = self._planner.plan(description, self._rig.unit, members)
@@ -292,11 +314,6 @@ class Session:
             return plan
         if self._journal is not None:
             self._journal.prepare()
-        if plan.description.variables:
-            raise PreflightRefused(
-                "this image sets vars, which need a libubootenv namespace, and none is configured here",
-                hint="put them into bootenv",
-            )
         names = any(
             self._workers.card(p.artifact).kinds & Kind.BOOTENV
             for p in plan.entries
@@ -304,6 +321,7 @@ class Session:
         )
         if plan.description.bootenv or names:
             env.require()
+        env.check(plan.description.bootenv)
         return plan._replace(
             entries=tuple(self._preflight_one(planned) for planned in plan.entries),
             scripts=tuple(self._preflight_one(planned) for planned in plan.scripts),
@@ -326,16 +344,6 @@ class Session:
             raise ScriptError(
                 f"{done}the {what} command ended with status {status}", hint=f"it was: {command}"
             )
-
-    def _write_versions(self, plan: Plan) -> None:
-        if self._policy.versions_file:
-            from .inventory import merge, write_versions
-
-            installed = [p.artifact for p in plan.entries if p.fate is not Fate.SKIPPED]
-            for name in write_versions(
-                self._policy.versions_file, merge(self._rig.unit.installed, installed)
-            ):
-                self._ctx.log("warn", f"{name!r} cannot be written to {self._policy.versions_file}")
 
     # -- the verdict
 

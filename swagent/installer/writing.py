@@ -12,7 +12,8 @@ from swagent.stream.pipeline import drain
 
 from .context import SessionContext
 from .env import FLOOR_VARIABLE, SessionEnv
-from .journal import Journal, State, Transaction, kept_variables, raised, short
+from .inventory import Installed, merge, write_versions
+from .journal import Journal, State, Transaction, kept_variables, kept_versions, raised, short
 from .members import Members
 from .planning import by_member, judge_size, nothing_missing
 from .rig import Policy
@@ -33,6 +34,7 @@ class Writing:
         members: opens artifacts.
         transaction: this update's record in the journal.
         journal: None when none is kept.
+        installed: the components that are installed, before the update.
 
     Attributes:
         begun: whether anything on the device may have changed.
@@ -52,6 +54,7 @@ class Writing:
         members: Members,
         transaction: Transaction,
         journal: Journal | None,
+        installed: Installed,
     ) -> None:
         self._plan = plan
         self._policy = policy
@@ -63,6 +66,8 @@ class Writing:
         self._members = members
         self._transaction = transaction
         self._journal = journal
+        self._installed = installed
+        self._floor: str | None = None
         self._partitions_done = False
         self.begun = False
         self.committed = False
@@ -75,7 +80,8 @@ class Writing:
             index: all members by name; None of a stream.
 
         Raises:
-            SwagentError: it failed; the failure has been marked.
+            SwagentError: it failed, and the failure has been marked; or it is installed (``committed``), and the file
+                of versions cannot be written.
         """
         if index is not None:
             self._verify_beforehand(index)
@@ -98,6 +104,7 @@ class Writing:
         except BaseException as exc:
             self._fail(exc)
             raise
+        self._settle()
 
     # -- members
 
@@ -228,26 +235,43 @@ class Writing:
         """Switch: the boot environment in one step, and the journal on both sides of it."""
         env, record = self._env, self._transaction.record
         tested = bool(env.pending and env.commit) and self._plan.description.reboot is not False
-        floor = None
         if self._journal is not None and not tested:
-            known = self._journal.read().floor
-            floor = raised(known, record.version)
+            self._floor = floor = raised(self._journal.read().floor, record.version)
             if self._policy.floor_in_env and env.commit and raised(self._policy.floor, floor) == floor:
                 env.stage(FLOOR_VARIABLE, floor)
-        self._transaction.reached(State.WRITTEN, variables=kept_variables(env.commit), tested=tested)
+        self._transaction.reached(
+            State.WRITTEN,
+            variables=kept_variables(env.commit),
+            tested=tested,
+            **kept_versions(self._policy.versions_file, self._versions()),
+        )
         if env.commit:
             self._transaction.store()  # a cut from here on is judged by the boot environment
         env.succeed()
         self.committed = True
-        self._transaction.reached(State.COMMITTED)
-        if not tested:
-            self._transaction.reached(State.CONFIRMED)
+        if self._policy.versions_file and not env.commit:
+            self._transaction.store()  # there was nothing to switch: a cut from here on costs nothing
+
+    def _settle(self) -> None:
+        """Behind the switch: what a cut leaves to the next start (``journal.recover``)."""
         try:
-            self._transaction.store(floor=floor)
-        except SwagentError as exc:  # it is installed: the next start sees that in the boot environment
-            self._ctx.log("error", f"the journal could not be written: {exc.message}")
-        if env.pending:
-            self._ctx.tell("bootenv.done", facts={"variables": list(env.pending)})
+            if self._policy.versions_file:
+                for name in write_versions(self._policy.versions_file, self._versions()):
+                    self._ctx.log("warn", f"{name!r} cannot be written to {self._policy.versions_file}")
+        finally:
+            self._transaction.reached(State.COMMITTED, versions={}, versions_file="")
+            if not self._transaction.record.tested:
+                self._transaction.reached(State.CONFIRMED)
+            try:
+                self._transaction.store(floor=self._floor)
+            except SwagentError as exc:  # it is installed: the next start sees that in the boot environment
+                self._ctx.log("error", f"the journal could not be written: {exc.message}")
+            if self._env.pending:
+                self._ctx.tell("bootenv.done", facts={"variables": list(self._env.pending)})
+
+    def _versions(self) -> dict[str, tuple[str, ...]]:
+        """What is installed after this update."""
+        return merge(self._installed, (p.artifact for p in self._plan.entries if p.fate is not Fate.SKIPPED))
 
     def _fail(self, exc: BaseException) -> None:
         """Undo what can be undone, run the post-failure phase, leave the mark; nothing here hides ``exc``."""

@@ -5,7 +5,7 @@ import pytest
 from swagent.bootloader.none import NoBootloader
 from swagent.errors import BootEnvError
 from swagent.handlers.api import BootEnv
-from swagent.installer.env import SessionEnv
+from swagent.installer.env import SessionEnv, Vars
 
 
 class Recorder(NoBootloader):
@@ -169,3 +169,59 @@ def test_require_reads_once() -> None:
 
     with pytest.raises(BootEnvError, match="no valid copy"):
         SessionEnv(Unreadable()).require()
+
+
+# -- vars
+
+
+def test_vars_are_stored_before_the_boot_environment() -> None:
+    steps: list[str] = []
+
+    class Noting(Recorder):
+        def __init__(self, label: str, stored: dict[str, str]) -> None:
+            super().__init__(stored)
+            self.label = label
+
+        def set_many(self, changes: Mapping[str, str | None]) -> None:
+            steps.append(self.label)
+            super().set_many(changes)
+
+    app, loader = Noting("app", {"old": "1"}), Noting("boot", {"slot": "a"})
+    env = SessionEnv(loader, variables=Vars(app, {"new": "2", "old": ""}))
+    env.begin()
+    env.stage("slot", "b")
+    env.succeed()
+    assert steps == ["boot", "app", "boot"]
+    assert app.all() == {"new": "2"}
+
+
+def test_vars_are_taken_back_when_the_switch_fails() -> None:
+    app, loader = Recorder({"old": "1"}), Recorder({"slot": "a"})
+    env = SessionEnv(loader, variables=Vars(app, {"new": "2", "old": ""}))
+    env.begin()
+    env.stage("slot", "b")
+    loader.broken = True
+    with pytest.raises(BootEnvError, match="worn out"):
+        env.succeed()
+    assert app.all() == {"old": "1"}
+
+
+def test_vars_that_cannot_be_stored_leave_the_old_system() -> None:
+    app, loader = Recorder({"old": "1"}), Recorder({"slot": "a"})
+    app.broken = True
+    env = SessionEnv(loader, variables=Vars(app, {"new": "2"}))
+    env.begin()
+    env.stage("slot", "b")
+    with pytest.raises(BootEnvError, match="worn out"):
+        env.succeed()
+    env.fail()
+    assert loader.all() == {"slot": "a", "recovery_status": "failed", "ustate": "3"}
+
+
+def test_vars_need_no_boot_loader() -> None:
+    app = Recorder()
+    env = SessionEnv(None, variables=Vars(app, {"new": "2"}))
+    env.check({})
+    env.begin()
+    env.succeed()
+    assert app.all() == {"new": "2"}

@@ -1,0 +1,58 @@
+"""The gate that keeps the way back: no update over one that runs and has not been confirmed."""
+
+from swagent.bootloader import Bootloader
+from swagent.errors import PreflightRefused
+from swagent.installer.env import CONFIRMED, INSTALLED, STATE_MARKER
+from swagent.installer.journal import PENDING, Journal, Record, State
+from swagent.model import Plan, Unit
+
+
+class FallbackGate:
+    """Nothing is written while an update that has booted must still prove itself, whatever the boot loader.
+
+    Another one would overwrite the copy that the boot loader may have to go back to.
+
+    Args:
+        journal: what the last update came to.
+        bootloader: where others may have confirmed it, by SWUpdate's way: ``ustate=0``.
+    """
+
+    name = "fallback"
+
+    def __init__(self, journal: Journal, bootloader: Bootloader | None) -> None:
+        self._journal = journal
+        self._bootloader = bootloader
+
+    def check(self, plan: Plan, unit: Unit) -> None:
+        """Look at the last update.
+
+        Raises:
+            PreflightRefused: it runs and is not confirmed.
+            BootEnvError: the boot environment cannot be read.
+        """
+        record = unconfirmed(self._journal, self._bootloader)
+        if record is not None:
+            raise PreflightRefused(
+                f"the last update, {record.label}, has not been confirmed; another one would overwrite the way back",
+                hint="run `swagent confirm`; --over-unconfirmed REASON lets it in, and leaves the reason in the journal",
+            )
+
+
+def unconfirmed(journal: Journal, bootloader: Bootloader | None) -> Record | None:
+    """The last update, if it has been booted and nobody has said yet that it is good.
+
+    Raises:
+        BootEnvError: the boot environment cannot be read.
+        SettingsError: its settings file cannot be used.
+    """
+    record = journal.read().last
+    if record is None or record.state not in PENDING:
+        return None
+    if record.state is State.COMMITTED and record.boot_id == journal.boot_id:
+        return None  # what runs is the way back
+    by_others = (
+        bootloader is not None
+        and record.variables.get(STATE_MARKER) == INSTALLED
+        and bootloader.get(STATE_MARKER) == CONFIRMED
+    )
+    return None if by_others else record
