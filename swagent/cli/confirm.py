@@ -5,7 +5,7 @@ import sys
 
 from swagent.app import lock, make_confirmation, read_checks
 from swagent.installer.confirm import confirm
-from swagent.installer.journal import Record
+from swagent.installer.journal import CUT, PENDING, Journal, Record
 
 from .install import BOOTLOADER_OPTIONS, SELECTION_OPTIONS, STATE_OPTION, settings_of
 from .options import Args, Command, Option
@@ -43,7 +43,7 @@ def run(args: Args) -> int:
     parts = make_confirmation(settings, os.environ, log)
     if args.on("why"):
         record = parts.journal.read().last
-        _print(parts.journal.problem, record)
+        _print(parts.journal, record)
         return 0
     held = lock(os.environ)
     try:
@@ -67,15 +67,21 @@ def run(args: Args) -> int:
     return 0
 
 
-def _print(problem: str, record: Record | None) -> None:
-    if problem:
-        sys.stdout.write(f"{clean(problem)}\n")
+def _print(journal: Journal, record: Record | None) -> None:
+    if journal.problem:
+        sys.stdout.write(f"{clean(journal.problem)}\n")
     elif record is None:
         sys.stdout.write("no update is known\n")
     else:
         _print_checks(record)
-        reason = f": {record.message}" if record.message else ""
-        sys.stdout.write(f"{clean(record.label)} is {record.state.value}{clean(reason)}\n")
+        more = f": {record.message}" if record.message else ""
+        if record.state in CUT:
+            more = ": it is running, or was cut, which the next `swagent confirm` or update will say"
+        elif record.state in PENDING and record.boot_id == journal.boot_id:
+            more = ", and waits for its first boot"
+        elif record.state in PENDING:
+            more = ", and not confirmed yet: run `swagent confirm`"
+        sys.stdout.write(f"{clean(record.label)} is {record.state.value}{clean(more)}\n")
 
 
 def _print_checks(record: Record) -> None:

@@ -390,3 +390,75 @@ def test_a_damaged_journal_stops_no_update(unit: Unit) -> None:
     assert "journal.json cannot be understood" in told
     assert "refused.json cannot be understood" in told
     assert states(unit) == ["COMMITTED"]
+
+
+# -- over an update that is not confirmed
+
+
+def test_an_unconfirmed_update_is_not_installed_over(unit: Unit) -> None:
+    assert unit.install(unit.image()).ok
+    assert unit.install(unit.image("2.4.1")).ok, "before its first boot it may be replaced"
+    unit.reboot()
+    later = unit.image("2.5.0")
+    before = unit.device.snapshot()
+    refused = unit.install(later)
+    assert refused.code == 34
+    assert "2.4.1, has not been confirmed" in " ".join(refused.text.split())
+    assert unit.device.snapshot() == before
+    assert unit.install(later, "-n").ok, "a dry run asks nobody"
+    assert unit.install(later, "--over-unconfirmed", " ").code == 2
+    forced = unit.install(later, "--over-unconfirmed", "field trial 8")
+    assert forced.ok
+    assert "2.4.1 has not been confirmed: field trial 8" in " ".join(forced.text.split())
+    updates = unit.info()["updates"]
+    assert isinstance(updates, list)
+    assert updates[0]["why"] == "over an unconfirmed one: field trial 8"
+    unit.reboot()
+    assert unit.confirm().ok
+    assert unit.install(unit.image("2.6.0"), "--over-unconfirmed", "for nothing").ok
+    updates = unit.info()["updates"]
+    assert isinstance(updates, list)
+    assert updates[0]["why"] == ""
+
+
+def test_one_that_others_have_confirmed_is(unit: Unit) -> None:
+    need("fw_setenv")
+    assert unit.install(unit.image()).ok
+    unit.reboot()
+    assert run(["fw_setenv", "-c", unit.device.root / "fw_env.config", "ustate", "0"]).ok
+    assert unit.install(unit.image("2.5.0")).ok
+
+
+def test_check_tells_of_that_gate(unit: Unit) -> None:
+    assert unit.install(unit.image()).ok
+    unit.reboot()
+    told = unit.swagent(
+        "check", unit.image("2.5.0"), "-H", "board:1.0", "-k", unit.device.folder / "public.pem",
+        SWAGENT_BOOTLOADER="uboot", SWAGENT_FWENV_CONFIG_LOCATION=str(unit.device.root / "fw_env.config"),
+    )  # fmt: skip
+    assert told.code == 34
+    assert re.search(r"fallback +no: the last update, 2\.4\.0, has not been confirmed", told.text)
+
+
+# -- why
+
+
+def test_why_tells_each_verdict_and_changes_nothing(unit: Unit) -> None:
+    def why() -> str:
+        before = unit.device.snapshot()
+        done = unit.confirm("--why")
+        assert done.ok
+        assert unit.device.snapshot() == before
+        return done.text.strip()
+
+    assert why() == "no update is known"
+    assert unit.install(unit.image()).ok
+    assert why() == "2.4.0 is COMMITTED, and waits for its first boot"
+    unit.reboot()
+    assert why() == "2.4.0 is COMMITTED, and not confirmed yet: run `swagent confirm`"
+    unit.check("10-network", "exit 0")
+    assert unit.confirm().ok
+    assert re.fullmatch(r"check +verdict +took\n10-network +passed +.*\n\n2\.4\.0 is CONFIRMED", why())
+    script_image(unit, bad_phase="postinst")
+    assert unit.install(unit.folder / "5.0.swu").code == 42
+    assert re.match(r"5\.0 is FAILED: .*note\.sh", why())

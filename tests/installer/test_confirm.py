@@ -9,7 +9,7 @@ from swagent.clock import SystemClock
 from swagent.errors import BootEnvError, RolledBack, SettingsError
 from swagent.hw.process import run
 from swagent.installer.confirm import Check, Confirmation, Outcome, confirm, read_check
-from swagent.installer.journal import Journal, Record, State
+from swagent.installer.journal import Journal, Record, Refusal, State
 from swagent.parser import read_libconfig
 
 COMMIT = {"slot": "b", "upgrade_available": "1", "recovery_status": "", "ustate": "1"}
@@ -188,6 +188,31 @@ def test_how_a_check_fails(tmp_path: Path, argv: tuple[str, ...], told: str) -> 
     with pytest.raises(RolledBack):
         unit.confirm(Check("x", argv, deadline_s=0.2 if "sleep" in argv[0] else 60.0))
     assert told in unit.last().checks[0].message
+
+
+def test_a_verdict_that_was_cut_is_brought_to_its_end(tmp_path: Path) -> None:
+    """Refused and still pending: power went between the two; the checks, which pass now, are not asked again."""
+    unit = Unit(tmp_path, state=State.TESTING)
+    unit.on_fail = {"bootcount": "99"}
+    unit.journal().refuse(Refusal("d1", "2.4.0", 7.0, "check 20-bad: ended with status 1"))
+    with pytest.raises(RolledBack, match="check 20-bad: ended with status 1"):
+        unit.confirm(GOOD)
+    assert unit.env.steps == [{"bootcount": "99", "ustate": "3"}]
+    last = unit.last()
+    assert (last.state, last.message) == (State.ROLLED_BACK, "check 20-bad: ended with status 1")
+    assert len(unit.journal().refusals()) == 1
+
+
+def test_a_boot_environment_that_cannot_be_written_ends_in_the_same_verdict_later(tmp_path: Path) -> None:
+    unit = Unit(tmp_path)
+    unit.env.broken = True
+    with pytest.raises(BootEnvError):
+        unit.confirm(BAD)
+    assert unit.last().state is State.TESTING
+    unit.env.broken = False
+    with pytest.raises(RolledBack, match="20-bad"):
+        unit.confirm(GOOD)
+    assert unit.env.get("ustate") == "3"
 
 
 # -- the boot loader went back

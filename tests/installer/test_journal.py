@@ -18,6 +18,7 @@ from swagent.installer.journal import (
     State,
     Transaction,
     kept_variables,
+    kept_versions,
     raised,
     recover,
 )
@@ -43,6 +44,9 @@ records = st.builds(
     checks=st.lists(
         st.builds(CheckVerdict, texts, st.booleans(), st.booleans(), times_s, texts), max_size=2
     ).map(tuple),
+    over_unconfirmed=texts,
+    versions=st.dictionaries(texts, st.lists(texts, max_size=2).map(tuple), max_size=3),
+    versions_file=texts,
 )
 books = st.builds(Book, st.lists(records, max_size=HISTORY + 1).map(tuple), texts)
 
@@ -273,6 +277,60 @@ def test_a_commit_that_nobody_can_see_has_failed(tmp_path: Path) -> None:
     found = recover(journal_in(tmp_path), None, FixedClock())
     assert found is not None
     assert found.record.state is State.FAILED
+
+
+@pytest.mark.parametrize("slot", ["a", "b"])
+def test_the_versions_of_what_was_cut_are_written_when_it_is_installed(tmp_path: Path, slot: str) -> None:
+    file = tmp_path / "sw-versions"
+    file.write_text("rootfs\t\t1.0\n")
+    more = kept_versions(str(file), {"rootfs": ("2.0",), "app": ("1", "2")})
+    journal_in(tmp_path).put(Record("s", State.WRITTEN, variables={"slot": "b"}, tested=True, **more))
+    found = recover(journal_in(tmp_path), Env(slot=slot), FixedClock())
+    assert found is not None
+    new = "rootfs\t\t2.0\napp\t\t1\napp\t\t2\n"
+    assert file.read_text() == (new if slot == "b" else "rootfs\t\t1.0\n")
+    assert (found.record.versions, found.record.versions_file) == ({}, "")
+
+
+def test_versions_that_cannot_be_written_are_told(tmp_path: Path) -> None:
+    more = kept_versions(str(tmp_path / "nowhere" / "sw-versions"), {"rootfs": ("2.0",)})
+    journal_in(tmp_path).put(Record("s", State.WRITTEN, variables={"slot": "b"}, **more))
+    found = recover(journal_in(tmp_path), Env(slot="b"), FixedClock())
+    assert found is not None
+    assert found.record.state is State.CONFIRMED
+    assert "its versions could not be written" in found.message
+
+
+def test_versions_are_kept_bounded_and_only_as_long_as_needed(tmp_path: Path) -> None:
+    nothing = {"versions": {}, "versions_file": ""}
+    assert kept_versions("", {"a": ("1",)}) == nothing
+    assert kept_versions("/f", {f"c{number}": ("1",) for number in range(1001)}) == nothing
+    assert kept_versions("/f", {"c": ("1" * 70_000,)}) == nothing
+    journal = journal_in(tmp_path)
+    journal.put(Record("1", State.WRITTEN, versions={"a": ("1",)}, versions_file="/f"))
+    journal.put(Record("2"))
+    older = journal_in(tmp_path).read().updates[1]
+    assert (older.versions, older.versions_file) == ({}, "")
+
+
+def test_a_journal_of_before_is_understood(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    journal.put(Record("s", State.COMMITTED, "2.4.0"))
+    journal.refuse(Refusal("d", "1", 7.0))
+    for name in ("journal.json", "refused.json"):
+        text = (tmp_path / name).read_text()
+        for key in (
+            ', "over_unconfirmed": ""',
+            ', "versions": {}',
+            ', "versions_file": ""',
+            ', "reason": ""',
+        ):
+            text = text.replace(key, "")
+        (tmp_path / name).write_text(text)
+    again = journal_in(tmp_path)
+    assert again.read().last == Record("s", State.COMMITTED, "2.4.0")
+    assert again.refusals() == (Refusal("d", "1", 7.0),)
+    assert again.problem == ""
 
 
 # -- what is refused
