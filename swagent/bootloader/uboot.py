@@ -1,12 +1,13 @@
-"""U-Boot's environment on block devices, on raw flash and in files, as fw_printenv and fw_setenv see it.
+"""U-Boot's environment on block devices, raw flash, UBI and in files, as fw_printenv and fw_setenv see it.
 
 With two copies an update is safe against power cuts: the copy that is not in force is written whole with a higher
 number, synced and read back, so at every moment one copy is valid. A single copy has to be overwritten where it lies
-(one write call): a power cut then can leave U-Boot with its built-in defaults. UBI volumes come in a later version.
+(one write call): a power cut then can leave U-Boot with its built-in defaults.
 """
 
 import fcntl
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,10 @@ from . import ubootenv
 from .fwenv import Layout, Place, read_config
 
 if TYPE_CHECKING:
+    from swagent.hw.ubi import Ubi
+
     from .flashenv import FlashCopies, OpenFlash
+    from .ubienv import UbiCopies
 
 CONFIG_PATH = "/etc/fw_env.config"
 LOCK_PATH = "/var/lock/fw_printenv.lock"
@@ -27,7 +31,9 @@ LOCK_WAIT_S = 10.0
 NAMESPACE_PATH = "/proc/device-tree/chosen/u-boot,env-config"
 _NAMESPACE_MAX_BYTES = 256
 
-_RAW_FLASH = ("/dev/mtd", "/dev/ubi")
+_MTD, _UBI, _OTHER = "raw flash", "UBI", "a block device or file"
+_WHOLE_MTD = re.compile(r"/dev/mtd[0-9]+\Z")
+_UBI_VOLUME = re.compile(r"/dev/ubi|/dev/mtd[0-9]+:")
 
 
 class UBoot:
@@ -38,15 +44,21 @@ class UBoot:
             fw_setenv, so that the two never write at the same time; ``fwenv-namespace``, which environment of a
             YAML file, default the one that the device tree names, else the first. Nothing is opened yet.
         open_flash: opens an MTD device, the kernel's if not given.
+        ubi: the UBI devices, the kernel's if not given.
     """
 
     name = "uboot"
 
     def __init__(
-        self, settings: Mapping[str, str] | None = None, *, open_flash: "OpenFlash | None" = None
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        open_flash: "OpenFlash | None" = None,
+        ubi: "Ubi | None" = None,
     ) -> None:
         settings = settings or {}
         self._open_flash = open_flash
+        self._ubi = ubi
         self._config_path = settings.get("fwenv-config-location") or CONFIG_PATH
         self._lock_path = settings.get("fwenv-lockfile") or ""
         self._namespace = settings.get("fwenv-namespace") or ""
@@ -101,18 +113,22 @@ class UBoot:
     def _layout(self) -> Layout:
         return read_config(self._config_path, self._namespace, suggested=_namespace_of_device_tree())
 
-    def _copies(self, places: tuple[Place, ...]) -> "FlashCopies | _Copies":
-        on_flash = [_is_mtd(place.device) for place in places]
-        if not any(on_flash):
-            return _Copies(places)
-        if not all(on_flash):
+    def _copies(self, places: tuple[Place, ...]) -> "FlashCopies | UbiCopies | _Copies":
+        kinds = {_kind(place.device) for place in places}
+        if len(kinds) > 1:
             raise BootEnvError(
-                f"only one copy of the boot environment lies on raw flash by {self._config_path}",
+                f"the copies of the boot environment lie on {' and '.join(sorted(kinds))} by {self._config_path}",
                 hint="U-Boot needs both on devices of one kind",
             )
-        from .flashenv import FlashCopies
+        if kinds == {_MTD}:
+            from .flashenv import FlashCopies
 
-        return FlashCopies(places, self._open_flash)
+            return FlashCopies(places, self._open_flash)
+        if kinds == {_UBI}:
+            from .ubienv import UbiCopies
+
+            return UbiCopies(places, self._ubi)
+        return _Copies(places)
 
     def _current(
         self, places: tuple[Place, ...], raw: list[bytes], *, by_mark: bool
@@ -156,7 +172,7 @@ class UBoot:
 
 
 class _Copies:
-    """The one or two copies of an environment in files or on block devices; ``flashenv.FlashCopies`` on raw flash."""
+    """The one or two copies of an environment in files or on block devices (elsewhere: flashenv, ubienv)."""
 
     by_mark = False
 
@@ -230,10 +246,11 @@ def _wait_for(path: str, fd: int, operation: int) -> None:
         time.sleep(0.02)
 
 
-def _is_mtd(device: str) -> bool:
+def _kind(device: str) -> str:
     real = os.path.realpath(device)
-    number = real.removeprefix("/dev/mtd")
-    return number != real and number.isascii() and number.isdecimal()
+    if _UBI_VOLUME.match(device) or real.startswith("/dev/ubi"):
+        return _UBI
+    return _MTD if _WHOLE_MTD.match(real) else _OTHER
 
 
 def _open_lock(path: str) -> int:
@@ -248,10 +265,10 @@ def _open_lock(path: str) -> int:
 def _opened(place: Place, flags: int) -> Iterator[tuple[int, int]]:
     """A device and the absolute offset of a copy on it."""
     real = os.path.realpath(place.device)
-    if place.device.startswith(_RAW_FLASH) or real.startswith(_RAW_FLASH):
+    if place.device.startswith("/dev/mtd") or real.startswith("/dev/mtd"):
         raise BootEnvError(
             f"a boot environment on {place.device} is not supported by this version",
-            hint="keep it on an MTD (/dev/mtd0), on a block device or in a file",
+            hint="name the MTD itself (/dev/mtd0), a UBI volume, a block device or a file",
         )
     try:
         fd = os.open(real, flags | os.O_CLOEXEC)

@@ -164,7 +164,7 @@ def test_two_copies_on_one_device(tmp_path: Path) -> None:
             board.loader.all()
 
 
-@pytest.mark.parametrize("device", ["/dev/mtd0:env", "/dev/ubi0:env", "/dev/mtdblock3", "/dev/mtd0ro"])
+@pytest.mark.parametrize("device", ["/dev/mtdblock3", "/dev/mtd0ro"])
 def test_some_flash_is_refused(tmp_path: Path, device: str) -> None:
     board = Board(tmp_path, 1)
     board.config.write_text(f"{device} 0 1000\n")

@@ -34,7 +34,7 @@ class FallbackGate:
         if record is not None:
             raise PreflightRefused(
                 f"the last update, {record.label}, has not been confirmed; another one would overwrite the way back",
-                hint="run `swagent confirm`; --over-unconfirmed REASON lets it in, and leaves the reason in the journal",
+                hint="run `swagent confirm`; --over-unconfirmed REASON overrules it, and is kept in the journal",
             )
 
 
