@@ -275,7 +275,7 @@ CASES = [
         holds={"a": A},
         exit=34,
         ours={},
-        differs="vars",
+        differs="vars without a namespace",
     ),
     Case(
         name="embedded-script",

@@ -1,5 +1,6 @@
 """U-Boot's environment in UBI volumes of a real kernel, against libubootenv's own tools."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +21,14 @@ class Unit:
     def __init__(self, folder: Path, places: list[str], size_bytes: int = SIZE_BYTES) -> None:
         self.config = folder / "fw_env.config"
         self.config.write_text("".join(f"{place} 0x0 {size_bytes:#x}\n" for place in places))
+        self.tools_config = folder / "tools.config"  # fw_printenv 0.3.2 does not know /dev/mtdX:name
+        self.tools_config.write_text(re.sub("/dev/mtd[0-9]+:", "/dev/ubi0:", self.config.read_text()))
         self.defaults = folder / "defaults"
         self.defaults.write_text("a=1\nb=2\n")
         self.loader = UBoot({"fwenv-config-location": str(self.config)})
 
     def tool(self, *words: str) -> str:
-        argv = [words[0], "-c", str(self.config), "-f", str(self.defaults), *words[1:]]
+        argv = [words[0], "-c", str(self.tools_config), "-f", str(self.defaults), *words[1:]]
         return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
     def printed(self) -> dict[str, str]:
@@ -74,21 +77,24 @@ def test_each_changes_what_the_other_wrote(
 def test_a_cut_update_leaves_the_other_copy(tmp_path: Path, kernel: KernelUbi) -> None:
     unit = Unit(tmp_path, [f"/dev/ubi{volume.ubi}:{volume.name}" for volume in made(kernel)])
     unit.tool("fw_setenv", "c", "3")
+    stored = [unit.loader.all()]
     unit.loader.set_many({"d": "4"})
+    stored.append(unit.loader.all())
     number = kernel.devices()[0].number
     for name in NAMES:
-        before = unit.loader.all()
         (volume,) = (one for one in kernel.volumes(number) if one.name == name)
         opened = kernel.open(volume, writable=True)
         opened.begin_update(SIZE_BYTES)
         opened.write(b"half of it")
         opened.close()
         assert next(one for one in kernel.volumes(number) if one.name == name).interrupted
-        assert unit.loader.all() in (before, {**before, "d": "4"}, {"a": "1", "b": "2", "c": "3"})
+        assert unit.loader.all() in stored
         unit.loader.set_many({"d": f"after {name}"})
         assert unit.loader.get("d") == unit.printed()["d"] == f"after {name}"
         assert not any(one.interrupted for one in kernel.volumes(number))
+        stored = [unit.loader.all()]
         unit.loader.set_many({"e": name})  # both hold something again
+        stored.append(unit.loader.all())
 
 
 def test_a_single_copy(tmp_path: Path, kernel: KernelUbi) -> None:
