@@ -30,6 +30,7 @@ BUILT_INS: tuple[tuple[str, str], ...] = (
     ("readback", "readback:ReadBack"),
     ("remote", "remote:Remote"),
     ("shellscript", "shell:ShellScript"),
+    ("swuforward", "swuforward:SwuForward"),
     ("tar", "archive:Archive"),
     ("toggleboot", "bootswitch:ToggleBoot"),
     ("uboot", "bootenv:BootEnvFile"),

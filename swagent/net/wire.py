@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swagent.clock import Clock
-from swagent.errors import DeadlineError, RegistrationError, SettingsError, SwagentError, TransportError
+from swagent.errors import DeadlineError, RegistrationError, SwagentError, TransportError
 
 from .address import Address, follow, read_address
 from .options import HttpOptions
 from .patient import PIECE_BYTES, TICK_S, patient_pools
+from .tls import client_context
 
 if TYPE_CHECKING:
     import ssl
@@ -291,32 +292,7 @@ class Client:
     def _context(self, *, own: bool) -> "ssl.SSLContext":
         """TLS for the server itself, or for others, who are not shown our certificate."""
         if own not in self._contexts:
-            import ssl
-
-            options = self._options
-            try:
-                context = ssl.create_default_context(cafile=options.ca_file or None)
-            except (OSError, ValueError) as exc:
-                raise SettingsError(f"{options.ca_file}: no certificates that can be read: {exc}") from exc
-            if options.ciphers:
-                try:
-                    context.set_ciphers(options.ciphers)
-                except ssl.SSLError as exc:
-                    raise SettingsError(f"ciphers: OpenSSL knows none of {options.ciphers!r}") from exc
-            if not options.verify:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            if own and options.certificate_file:
-                try:
-                    context.load_cert_chain(
-                        options.certificate_file, options.key_file or None, options.key_password
-                    )
-                except (OSError, ValueError) as exc:
-                    raise SettingsError(
-                        f"certificate {options.certificate_file} and key {options.key_file or 'in it'} "
-                        f"cannot be used: {exc}"
-                    ) from exc
-            self._contexts[own] = context
+            self._contexts[own] = client_context(self._options, own=own)
         return self._contexts[own]
 
 

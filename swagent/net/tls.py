@@ -1,0 +1,45 @@
+"""TLS towards servers, as the settings want it."""
+
+from typing import TYPE_CHECKING
+
+from swagent.errors import SettingsError
+
+from .options import HttpOptions
+
+if TYPE_CHECKING:
+    import ssl
+
+
+def client_context(options: HttpOptions, *, own: bool = True) -> "ssl.SSLContext":
+    """A context for connections to a server.
+
+    Args:
+        options: whom to believe, what to show.
+        own: whether it is the server itself; others are not shown our certificate.
+
+    Raises:
+        SettingsError: a certificate, key or cipher list cannot be used.
+    """
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=options.ca_file or None)
+    except (OSError, ValueError) as exc:
+        raise SettingsError(f"{options.ca_file}: no certificates that can be read: {exc}") from exc
+    if options.ciphers:
+        try:
+            context.set_ciphers(options.ciphers)
+        except ssl.SSLError as exc:
+            raise SettingsError(f"ciphers: OpenSSL knows none of {options.ciphers!r}") from exc
+    if not options.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if own and options.certificate_file:
+        try:
+            context.load_cert_chain(options.certificate_file, options.key_file or None, options.key_password)
+        except (OSError, ValueError) as exc:
+            raise SettingsError(
+                f"certificate {options.certificate_file} and key {options.key_file or 'in it'} "
+                f"cannot be used: {exc}"
+            ) from exc
+    return context
