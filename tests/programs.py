@@ -1,11 +1,16 @@
 """Running programs: swagent as it is typed, Debian's swupdate, and the tools that make their input."""
 
+import ctypes
+import fcntl
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -174,3 +179,25 @@ def _own_network() -> tuple[str, ...]:
         if shutil.which("unshare") is not None and run([*wrap, "true"]).ok:
             return wrap
     pytest.skip("needs unshare and the right to use it: two swupdates at once would talk to each other")
+
+
+@contextmanager
+def own_network() -> Iterator[None]:
+    """A network of our own for this thread, and for the threads and programs that it starts: ports are all free, and
+    no other swupdate is in reach."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    libc = ctypes.CDLL(None, use_errno=True)
+    clone_newnet, siocsifflags, up = 0x40000000, 0x8914, 0x1
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.unshare(clone_newnet):
+            pytest.skip(f"needs the right to unshare a network: {os.strerror(ctypes.get_errno())}")
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                fcntl.ioctl(sock, siocsifflags, struct.pack("16sh14x", b"lo", up))
+            yield
+        finally:
+            assert libc.setns(before, clone_newnet) == 0
+    finally:
+        os.close(before)

@@ -33,7 +33,7 @@ def peer(spec: dict[str, Any] | None, tmpdir: Path) -> Iterator[Met]:
     if spec is None:
         yield Met("", [])
         return
-    kinds = {"remote": _program, "microcontroller": _microcontroller, "disk": _loop_device}
+    kinds = {"remote": _program, "device": _device, "microcontroller": _microcontroller, "disk": _loop_device}
     with kinds[spec["kind"]](spec, tmpdir) as met:
         yield met
 
@@ -48,6 +48,25 @@ def _program(spec: dict[str, Any], tmpdir: Path) -> Iterator[Met]:
     with listening(str(tmpdir / met.name), lambda number, _: [answers[number]]) as program:
         yield met
     met.sent.extend(f"{frames[0].decode()} + {len(frames[1])} bytes" for frames in program.requests)
+
+
+@contextmanager
+def _device(spec: dict[str, Any], tmpdir: Path) -> Iterator[Met]:
+    pytest.importorskip("websockets")
+    from tests.net.panel import Panel
+
+    class Device(Panel):
+        def install(self) -> None:
+            for line in spec.get("says", []):
+                self.say(6 if spec["ends"] == "SUCCESS" else 3, line)
+            self.tell(spec["ends"])
+
+    with Device() as device:
+        met = Met(device.url, [])
+        yield met
+    met.sent.extend(head.partition(b" HTTP/")[0].decode() for head in device.heads)
+    if device.complete:
+        met.sent.append(device.received.decode())
 
 
 @contextmanager

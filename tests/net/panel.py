@@ -10,8 +10,9 @@ import socket
 import ssl
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
+from typing import BinaryIO
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -31,7 +32,7 @@ class Panel:
     ) -> None:
         self.heads: list[bytes] = []
         self.part_head = b""
-        self.received = b""
+        self.received = bytearray()
         self.size_bytes = 0
         self.sha256 = hashlib.sha256()
         self.complete = False
@@ -53,9 +54,7 @@ class Panel:
         self._begin(self._accept)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -110,13 +109,12 @@ class Panel:
     def frame(self, data: bytes, *, opcode: int = 1, fin: bool = True) -> None:
         """To every WebSocket there is."""
         size = len(data)
-        length = (
-            bytes([size])
-            if size < 126
-            else b"\x7e" + struct.pack(">H", size)
-            if size < 65536
-            else (b"\x7f" + struct.pack(">Q", size))
-        )
+        if size < 126:
+            length = bytes([size])
+        elif size < 65536:
+            length = b"\x7e" + struct.pack(">H", size)
+        else:
+            length = b"\x7f" + struct.pack(">Q", size)
         for sock in list(self._sockets):
             with suppress(OSError):
                 sock.sendall(bytes([(0x80 if fin else 0) | opcode]) + length + data)
@@ -129,8 +127,8 @@ class Panel:
 
     # -- the rest
 
-    def _begin(self, work: object, *args: object) -> None:
-        thread = threading.Thread(target=work, args=args)  # type: ignore[arg-type]  # a method of ours
+    def _begin(self, work: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=work, args=args)
         self._threads.append(thread)
         thread.start()
 
@@ -181,17 +179,16 @@ class Panel:
         while sock.recv(4096):  # client frames are discarded
             pass
 
-    def _form(self, sock: socket.socket, file: object, head: bytes) -> None:
-        read = file.read  # type: ignore[attr-defined]  # a file of the socket
+    def _form(self, sock: socket.socket, file: BinaryIO, head: bytes) -> None:
         boundary = header(head, b"Content-Type").partition(b"boundary=")[2]
         left = int(header(head, b"Content-Length"))
         while not self.part_head.endswith(b"\r\n\r\n"):
-            self.part_head += read(1)
+            self.part_head += file.read(1)
             left -= 1
         tail = b"\r\n--" + boundary + b"--\r\n"
         left -= len(tail)
         while left:
-            piece = read(min(left, 65536))
+            piece = file.read(min(left, 65536))
             if not piece:
                 return
             left -= len(piece)
@@ -200,7 +197,7 @@ class Panel:
             if self._keep:
                 self.received += piece
             self.take(piece)
-        assert read(len(tail)) == tail
+        assert file.read(len(tail)) == tail
         self.complete = True
         self.answer(sock)
         self.install()
