@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.clock import SystemClock
-from swagent.errors import PreflightRefused, RegistrationError, SwagentError, UsageError
+from swagent.errors import DescriptionError, PreflightRefused, RegistrationError, SwagentError, UsageError
 from swagent.model import Artifact, Compression, Data, Kind, Needs
 
 from .api import Context, handler, held_back
@@ -49,8 +49,6 @@ class SwuForward:
             raise _refused(art, "what is forwarded must be stored as it is: neither encrypted nor compressed")
         if opt.parser_function:
             raise _refused(art, "the property parser-function needs Lua, which cannot be used here")
-        if art.size_bytes == 0:
-            raise _refused(art, "an empty file is no update")
         try:
             devices = _devices(opt, 1, ctx)
         except UsageError as exc:
@@ -65,10 +63,15 @@ class SwuForward:
 
         Raises:
             HandlerError: a device did not install it.
+            DescriptionError: nobody knows how long it is.
         """
         from swagent.net.fanout import FanOut
 
-        devices = _devices(opt, data.stored_bytes, ctx)
+        size_bytes = data.size_bytes
+        if not size_bytes:
+            why = "is empty" if size_bytes == 0 else "has no known size, and the devices must be told it"
+            raise DescriptionError(f"{art.where or art.label} {why}", artifact=art.label, handler=art.type)
+        devices = _devices(opt, size_bytes, ctx)
         fleet = FanOut(
             devices,
             timeout_s=opt.timeout,

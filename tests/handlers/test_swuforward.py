@@ -421,7 +421,6 @@ def test_a_user_and_a_password(tmp_path: Path) -> None:
         (image("http://a:1")._replace(compression=Compression.ZLIB), "neither encrypted nor compressed"),
         (image("http://a:1")._replace(cipher="aes-cbc"), "neither encrypted nor compressed"),
         (image("http://a:1", parser_function="parse"), "parser-function needs Lua"),
-        (image("http://a:1")._replace(size_bytes=0), "empty file"),
         (image("http://a:1", "http://b:1", "http://a:1"), "named twice"),
         (image("ftp://a:1"), "property url"),
         (image("panel:8080"), "property url"),
@@ -438,6 +437,12 @@ def test_nobody_to_send_to(tmp_path: Path) -> None:
     art = image()._replace(properties={})
     with pytest.raises(DescriptionError, match="needs the property url"):
         install(art, FakeData(UPDATE), FakeContext(str(tmp_path)))
+
+
+def test_what_has_no_length(tmp_path: Path) -> None:
+    for data, match in ((FakeData(b""), "is empty"), (FakeData(UPDATE, size_bytes=None), "no known size")):
+        with pytest.raises(DescriptionError, match=match):
+            install(image("http://a:1"), data, FakeContext(str(tmp_path)))
 
 
 @pytest.mark.parametrize("library", ["websockets", "urllib3"])
