@@ -35,7 +35,17 @@ def build(folder: Path, name: str, entry: str, key_ring: KeyRing) -> Path:
     (folder / "sw-description").write_text(
         f'software = {{ version = "1.0"; hardware-compatibility: [ "1.0" ]; {entry} }};\n'
     )
-    words = ["make", "-s", "sw-description", "-o", name, "-k", key_ring.key, "--certificate", key_ring.cert]
+    words: list[str | Path] = [
+        "make",
+        "-s",
+        "sw-description",
+        "-o",
+        name,
+        "-k",
+        key_ring.key,
+        "--certificate",
+        key_ring.cert,
+    ]
     done = run_swagent(words, folder)
     assert done.ok, done.text
     return folder / name
