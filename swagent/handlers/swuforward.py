@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.clock import SystemClock
-from swagent.errors import DescriptionError, PreflightRefused, RegistrationError, SwagentError, UsageError
+from swagent.errors import DescriptionError, PreflightRefused, SwagentError, UsageError
 from swagent.model import Artifact, Compression, Data, Kind, Needs
 
 from .api import Context, handler, held_back
@@ -94,18 +94,12 @@ class SwuForward:
 
 
 def _devices(opt: SwuForward.Options, size_bytes: int, ctx: Context) -> "list[Device]":
-    try:
-        import urllib3  # noqa: F401 - only whether it can be
-        import websockets  # noqa: F401
-    except ImportError as exc:
-        raise RegistrationError(
-            "forwarding updates needs swagent[forward]", hint="pip install 'swagent[forward]'"
-        ) from exc
     from swagent.net import HttpOptions
     from swagent.net.address import read_address
-    from swagent.net.device import Device
+    from swagent.net.device import Device, require_libraries
     from swagent.net.tls import client_context
 
+    require_libraries()
     addresses = [read_address(url) for url in opt.url]
     tls = None
     if any(address.scheme == "https" for address in addresses):

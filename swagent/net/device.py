@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from swagent.errors import HandlerError, SwagentError, TransportError, UsageError
+from swagent.errors import HandlerError, RegistrationError, SwagentError, TransportError, UsageError
 
 from .address import Address
 from .channel import Channel
@@ -26,6 +26,21 @@ GRACE_S = 3.0
 """How long the other connection may take to tell more, once one has told something final."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r\n]")
+
+
+def require_libraries() -> None:
+    """Whether what a device needs is there.
+
+    Raises:
+        RegistrationError: it is not.
+    """
+    try:
+        import urllib3  # noqa: F401 - only whether it can be
+        import websockets  # noqa: F401
+    except ImportError as exc:
+        raise RegistrationError(
+            "forwarding updates needs swagent[forward]", hint="pip install 'swagent[forward]'"
+        ) from exc
 
 
 class Device:
