@@ -138,6 +138,7 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "confirm-bootenv": "s",
         "confirm-fail-bootenv": "s",
         "version-floor": "b",
+        "docker-socket": "s",
     },
 }
 """Every group and key of SWUpdate's settings file, with its type; and the group ``swagent``, which is ours alone."""
@@ -217,6 +218,7 @@ class InstallSettings(NamedTuple):
         grubenv_path: GRUB's environment block, "" for SWUpdate's place of it.
         ebg_config_paths: EFI Boot Guard's environments or the folders that they lie in, separated by blanks; "" for
             those in the roots of mounted FAT file systems.
+        docker_socket: of the container engine, "" for /run/docker.sock.
     """
 
     public_key_files: tuple[str, ...] = ()
@@ -248,6 +250,7 @@ class InstallSettings(NamedTuple):
     version_floor: bool = False
     grubenv_path: str = ""
     ebg_config_paths: str = ""
+    docker_socket: str = ""
 
 
 KEYS: Mapping[str, str] = (

@@ -5,7 +5,7 @@ our errors; devices through ``ctx.hw``, the boot environment through ``ctx.env``
 module state and no work at import.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
@@ -137,6 +137,27 @@ class Coming(NamedTuple):
     name: str
     node: str
     size_bytes: int
+
+
+class Engine(Protocol):
+    """The unit's container engine."""
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: Iterable[bytes | memoryview] | None = None,
+        size_bytes: int | None = None,
+        content_type: str = "",
+    ) -> tuple[int, bytes]:
+        """One request; the status and body of its answer. What ``body`` raises leaves the request unfinished.
+
+        Raises:
+            TransportError: it is not there, breaks off, or answers what makes no sense.
+            DeadlineError: it takes too long.
+        """
+        ...
 
 
 class Hardware(Protocol):
@@ -307,6 +328,10 @@ class Hardware(Protocol):
 
     def emmc(self, path: str) -> BootSelector:
         """The boot configuration of an eMMC, ``/dev/mmcblkN``."""
+        ...
+
+    def container_engine(self, *, waiting: Callable[[], None], timeout_s: float) -> Engine:
+        """The container engine; ``waiting`` is called while nothing moves, and may raise to stop."""
         ...
 
 

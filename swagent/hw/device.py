@@ -10,6 +10,7 @@ from .block import BlockTarget, capacity_bytes, in_use, open_image_target
 
 if TYPE_CHECKING:
     from .emmc import Emmc
+    from .engine import Engine
     from .filesystem import Filesystem
     from .gpio import GpioLines
     from .partitions import Disk
@@ -23,10 +24,12 @@ class Hardware:
 
     Args:
         tmpdir: the session's own folder; mount points are made below it.
+        docker_socket: of the container engine, "" for the usual place.
     """
 
-    def __init__(self, tmpdir: str) -> None:
+    def __init__(self, tmpdir: str, docker_socket: str = "") -> None:
         self._tmpdir = tmpdir
+        self._docker_socket = docker_socket
 
     def image_target(self, path: str, *, offset_bytes: int = 0, allow_mounted: bool = False) -> BlockTarget:
         """Open an existing block device or file for an image; see ``block.open_image_target``."""
@@ -152,3 +155,9 @@ class Hardware:
         from .emmc import Emmc
 
         return Emmc(path)
+
+    def container_engine(self, *, waiting: Callable[[], None], timeout_s: float) -> "Engine":
+        """The container engine; see ``engine.Engine``."""
+        from .engine import SOCKET, Engine
+
+        return Engine(self._docker_socket or SOCKET, waiting=waiting, timeout_s=timeout_s)

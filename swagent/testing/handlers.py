@@ -12,6 +12,7 @@ from swagent.errors import ArchiveError, DescriptionError, DeviceError, Prefligh
 from swagent.handlers import api, registry
 from swagent.handlers.options import load, read_options
 from swagent.hw import FileSync, uart
+from swagent.hw.engine import Engine
 from swagent.hw.filesystem import Filesystem
 from swagent.hw.readback import read_back
 from swagent.model import Artifact, GpioLine, Kind, Needs, Phase, Reader, Sink
@@ -78,6 +79,7 @@ class FakeHardware:
         filesystems: device to the file system on it.
         subvolumes: paths of btrfs subvolumes.
         emmcs: path to eMMC.
+        docker_socket: of the container engine, such as a ``FakeEngine``.
         program: what ``run`` does, given argv and stdin; returns the exit status.
         ran: every argv given to ``run``.
     """
@@ -91,6 +93,7 @@ class FakeHardware:
         program: Callable[[list[str], Reader | None], int] | None = None,
         before_read_back: Callable[[int], None] | None = None,
         lines: FakeGpio | None = None,
+        docker_socket: str = "",
     ) -> None:
         self.before_read_back = before_read_back
         self.capacities = capacities or {}
@@ -104,6 +107,7 @@ class FakeHardware:
         self.filesystems: dict[str, Filesystem] = {}
         self.subvolumes: set[str] = set()
         self.emmcs: dict[str, FakeEmmc] = {}
+        self.docker_socket = docker_socket
 
     def image_target(self, path: str, *, offset_bytes: int = 0, allow_mounted: bool = False) -> FakeTarget:
         """Open a file that exists."""
@@ -233,6 +237,10 @@ class FakeHardware:
                 f"cannot read the EXT_CSD of {path}: No such device", path=path, errno=errno.ENODEV
             )
         return self.emmcs[path]
+
+    def container_engine(self, *, waiting: Callable[[], None], timeout_s: float) -> Engine:
+        """What ``docker_socket`` leads to."""
+        return Engine(self.docker_socket, waiting=waiting, timeout_s=timeout_s)
 
 
 @dataclass

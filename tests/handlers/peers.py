@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from swagent.testing import FakeHardware, Fault, Microcontroller
+from swagent.testing import FakeEngine, FakeHardware, Fault, Microcontroller
 from tests.programs import need
 
 
@@ -33,7 +33,13 @@ def peer(spec: dict[str, Any] | None, tmpdir: Path) -> Iterator[Met]:
     if spec is None:
         yield Met("", [])
         return
-    kinds = {"remote": _program, "device": _device, "microcontroller": _microcontroller, "disk": _loop_device}
+    kinds = {
+        "remote": _program,
+        "device": _device,
+        "microcontroller": _microcontroller,
+        "disk": _loop_device,
+        "engine": _engine,
+    }
     with kinds[spec["kind"]](spec, tmpdir) as met:
         yield met
 
@@ -130,3 +136,18 @@ def contents(image: Path) -> list[str]:
 def run(argv: list[str], stdin: str = "") -> str:
     """A program's output; it has to succeed."""
     return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=True).stdout
+
+
+@contextmanager
+def _engine(spec: dict[str, Any], tmpdir: Path) -> Iterator[Met]:
+    path = str(tmpdir / "docker.sock")
+    with FakeEngine(path, fault=spec.get("fault", ""), at=spec.get("at", "")) as engine:
+        engine.images = dict.fromkeys(spec.get("images", []), b"")
+        engine.containers = dict(spec.get("containers", {}))
+        engine.networks, engine.volumes = set(spec.get("networks", [])), set(spec.get("volumes", []))
+        met = Met(path, [], FakeHardware(docker_socket=path))
+        yield met
+    met.sent.extend(
+        f"{request.method} {request.target}" + (f" + {len(request.body)} bytes" if request.body else "")
+        for request in engine.requests
+    )
