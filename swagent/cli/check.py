@@ -109,7 +109,8 @@ def _row(planned: Planned) -> tuple[str, str, str, str, str, str]:
     return (
         art.label,
         art.type,
-        _WORDS[planned.fate],
+        _WORDS[planned.fate]
+        + (" by chunks" if art.prop("chunk-table") and planned.fate is Fate.DIRECT else ""),
         size(stored) if stored is not None else "",
         art.device or art.path,
         planned.reason,

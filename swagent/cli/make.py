@@ -91,6 +91,11 @@ COMMAND = Command(
             choices=("crc", "newc"),
             help="cpio with checksums (crc, the default) or without (newc)",
         ),
+        Option(
+            "chunk-tables",
+            group="what to build",
+            help="what is installed directly gets signed chunk tables: judged before it is written, continued when cut",
+        ),
         *SIGNING_OPTIONS,
         Option("unsigned", group="signature", help="do not sign"),
         AES_OPTION,
@@ -129,6 +134,7 @@ def run(args: Args) -> int:
         encrypted_description=args.on("encrypt-description"),
         archive_format="newc" if args.get("format") == "newc" else "crc",
         mtime_s=_source_date_epoch(),
+        chunk_tables=args.on("chunk-tables"),
     )
     _report(made, signing)
     return 0
@@ -198,6 +204,7 @@ def _report(made: "Made", signing: "SigningSpec | None") -> None:
     for name, member in zip(names, made.members, strict=True):
         how = [member.compression.value] if member.compression.value else []
         how += ["encrypted"] if member.ivt is not None else []
+        how += [f"chunks in {clean(member.table_name)}"] if member.table_name else []
         plain = f" from {size(member.plain_bytes)}" if member.plain_bytes != member.stored_bytes else ""
         line = f"  {pad(name, width)}  {size(member.stored_bytes):>9}{plain}   {', '.join(how)}"
         print(line.rstrip())

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 SHA256_BYTES = 32
 
 
-def sha256(data: bytes = b"") -> "_Hash":
+def sha256(data: bytes | memoryview = b"") -> "_Hash":
     """A running SHA-256, fed with ``data`` already."""
     from hashlib import sha256 as new
 

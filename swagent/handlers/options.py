@@ -17,7 +17,17 @@ from .api import Handler
 
 T = TypeVar("T")
 
-GENERIC = frozenset({"decompressed-size", "decrypted-size", "verify-first", "verify-write", "allow-mounted"})
+GENERIC = frozenset(
+    {
+        "allow-mounted",
+        "chunk-table",
+        "chunk-table-sha256",
+        "decompressed-size",
+        "decrypted-size",
+        "verify-first",
+        "verify-write",
+    }
+)
 """Properties of the core, accepted on every entry."""
 _SWITCHES = ("verify-first", "verify-write", "allow-mounted")
 

@@ -1,32 +1,40 @@
 """How an entry's member becomes plain: sizes and keys looked up, so that the pipe need not know sw-description."""
 
 from swagent.crypto.cipher import AesKey
-from swagent.errors import DecryptError, DescriptionError, SwagentError
-from swagent.handlers.options import parse_size
+from swagent.errors import DecryptError, SwagentError
+from swagent.handlers.options import plain_size
 from swagent.model import Artifact, Compression
 from swagent.stream import Codec
+from swagent.stream.chunks import ChunkTable
 from swagent.stream.pipeline import Decoder
 
 
-def codec_for(art: Artifact, stored_bytes: int, aes_key: AesKey | None) -> Codec:
+def codec_for(
+    art: Artifact, stored_bytes: int, aes_key: AesKey | None, chunks: ChunkTable | None = None
+) -> Codec:
     """The codec of an entry (swu format §5.4, §5.7).
 
     Args:
         art: the entry.
         stored_bytes: length of its member.
         aes_key: used where the entry has no key or iv of its own.
+        chunks: the member's table.
 
     Raises:
         DecryptError: no key or no iv.
         DescriptionError: the key does not fit the cipher, or a size is no number.
+        SizeError: the table does not fit the member.
     """
-    plain_bytes = None
-    if art.compression is not Compression.NONE:
-        plain_bytes = _size(art, "decompressed-size")
-    elif art.cipher:
-        plain_bytes = _size(art, "decrypted-size")
+    plain = art.compression is Compression.NONE and not art.cipher
+    plain_bytes = None if plain else plain_size(art)
+    if chunks is not None:
+        chunks.judge_fit(stored_bytes, stored_bytes if plain else plain_bytes, art.label)
+        plain_bytes = chunks.plain_bytes
+    codec = Codec(
+        art.label, stored_bytes, art.sha256, art.compression, plain_bytes=plain_bytes, chunks=chunks
+    )
     if not art.cipher:
-        return Codec(art.label, stored_bytes, art.sha256, art.compression, None, plain_bytes)
+        return codec
     key = art.aes_key or (aes_key.key if aes_key else None)
     iv = art.ivt or (aes_key.iv if aes_key else None)
     if key is None or iv is None:
@@ -42,21 +50,9 @@ def codec_for(art: Artifact, stored_bytes: int, aes_key: AesKey | None) -> Codec
     except SwagentError as exc:
         raise type(exc)(f"{art.where}: {exc.message}", artifact=art.label, hint=exc.hint) from exc
 
-    def decryptor() -> Decoder:
+    def decryptor(vector: bytes) -> Decoder:
         from swagent.stream.decrypt import Decryptor
 
-        return Decryptor(key, iv)
+        return Decryptor(key, vector or iv)
 
-    return Codec(art.label, stored_bytes, art.sha256, art.compression, decryptor, plain_bytes)
-
-
-def _size(art: Artifact, key: str) -> int | None:
-    text = art.prop(key)
-    if text is None:
-        return None
-    try:
-        return parse_size(text)
-    except ValueError as exc:
-        raise DescriptionError(
-            f"{art.where}: property {key} is no size: {text!r}", artifact=art.label
-        ) from exc
+    return codec._replace(decryptor=decryptor)

@@ -140,6 +140,14 @@ class Book(NamedTuple):
         return self._replace(updates=(record, *slim))
 
 
+def cut_targets(book: Book, digest: str) -> frozenset[str]:
+    """What the last update was writing to when it was cut or failed, if it was of the same sw-description."""
+    last = book.last
+    if last is None or last.digest != digest or last.state is not State.FAILED:
+        return frozenset()
+    return frozenset(last.targets) if State.WRITING.value in last.times else frozenset()
+
+
 class Refusal(NamedTuple):
     """An image that was rolled back, and is not installed again; ``reason`` is why."""
 

@@ -1,16 +1,19 @@
 """Members of the archive as handlers get them: straight from it, or from where they were staged."""
 
 import os
+from collections.abc import Mapping
 
-from swagent.errors import DeviceError
+from swagent.errors import ArchiveError, DeviceError
 from swagent.model import Artifact, Sink
-from swagent.stream import Archive, ArtifactData, Codec, Member, Source, Span
+from swagent.stream import Archive, ArtifactData, Codec, Member, Source, Span, SumReader, read_all
+from swagent.stream.chunks import TABLE_BYTES_MAX, ChunkTable, Resume
 from swagent.stream.pipeline import drain
 from swagent.stream.source import FileSource
 
 from .codecs import codec_for
 from .context import SessionContext
 from .rig import Policy
+from .tables import TableRef, table_of
 from .workers import named
 
 SKIPPED_SUM_BYTES_MAX = 1024 * 1024
@@ -72,25 +75,72 @@ class Members:
         self._folder = folder
         self._staged: dict[str, tuple[Source, int]] = {}
         self._open_fds: list[int] = []
+        self._tables: dict[str, ChunkTable] = {}
+        self._awaited: Mapping[str, TableRef] = {}
 
-    def open(self, art: Artifact, member: Member, *, stored: bool = False) -> ArtifactData:
-        """A member as ``Data``; with ``stored`` only its stored bytes, for the verdict."""
+    def await_tables(self, refs: Mapping[str, TableRef]) -> None:
+        """Of a stream: keep these when they pass."""
+        self._awaited = refs
+
+    def open(
+        self, art: Artifact, member: Member, *, stored: bool = False, resume: bool = False
+    ) -> ArtifactData:
+        """A member as ``Data``.
+
+        Args:
+            art: the entry.
+            member: its member.
+            stored: only its stored bytes, for the verdict.
+            resume: an earlier install of the same image to the same target was cut.
+        """
         verify_sum = art.sha256 is None or self._policy.verify_cpio_sum
         reader = self._archive.open(member, verify_sum=verify_sum)
         if stored:
             return ArtifactData(reader, Codec(art.label, member.size_bytes, art.sha256), self._checkpoint)
-        return ArtifactData(
-            reader, codec_for(art, member.size_bytes, self._policy.aes_key), self._ctx.progress
-        )
+        return self._data(art, reader, member.size_bytes, resume=resume)
 
     def _checkpoint(self, n_bytes: int) -> None:
         self._ctx.checkpoint()
 
-    def open_staged(self, art: Artifact) -> ArtifactData:
+    def open_staged(self, art: Artifact, *, resume: bool = False) -> ArtifactData:
         """A staged member as ``Data``."""
         source, size_bytes = self._staged[art.filename]
         reader = Span(source, 0, size_bytes, art.filename)
-        return ArtifactData(reader, codec_for(art, size_bytes, self._policy.aes_key), self._ctx.progress)
+        return self._data(art, reader, size_bytes, resume=resume)
+
+    def _data(
+        self, art: Artifact, reader: Span | SumReader, size_bytes: int, *, resume: bool
+    ) -> ArtifactData:
+        codec = codec_for(art, size_bytes, self._policy.aes_key, self._table(art))
+
+        def tell(n_bytes: int) -> None:
+            self._ctx.log("info", f"{art.label}: goes on after {n_bytes} bytes, which are there already")
+
+        # what is summed has to be read from its beginning
+        going_on = Resume(reader.skip, tell) if resume and isinstance(reader, Span) else None
+        return ArtifactData(reader, codec, self._ctx.progress, going_on)
+
+    def _table(self, art: Artifact) -> ChunkTable | None:
+        ref = table_of(art)
+        if ref is None:
+            return None
+        if ref.name not in self._tables:
+            if not self._archive.source.seekable:
+                raise ArchiveError(
+                    f"{art.where}: its chunk table {ref.name} does not come before it",
+                    artifact=art.label,
+                    hint="the image was put together wrongly",
+                )
+            member = next((m for m in self._archive.index() if m.name == ref.name), None)
+            if member is None:
+                raise ArchiveError(f"{art.where}: the archive has no member {ref.name!r}", artifact=art.label)
+            self._take_table(ref, member)
+        return self._tables[ref.name]
+
+    def _take_table(self, ref: TableRef, member: Member) -> None:
+        codec = Codec(ref.name, member.size_bytes, ref.sha256)
+        data = ArtifactData(self._archive.open(member, verify_sum=False), codec)
+        self._tables[ref.name] = ChunkTable(read_all(data, TABLE_BYTES_MAX, what=ref.name), ref.name)
 
     def stage(self, art: Artifact, member: Member) -> None:
         """Copy a member of a stream to the temporary folder, as stored; its digest is judged on the way."""
@@ -110,7 +160,10 @@ class Members:
         self._staged[member.name] = (FileSource(fd, path), member.size_bytes)
 
     def pass_over(self, member: Member) -> None:
-        """A member nobody wants: small ones are still judged by their sum, as SWUpdate does."""
+        """A member no entry wants: small ones are still judged by their sum, as SWUpdate does; tables are kept."""
+        if member.name in self._awaited:
+            self._take_table(self._awaited[member.name], member)
+            return
         if member.size_bytes <= SKIPPED_SUM_BYTES_MAX:
             drain(
                 ArtifactData(

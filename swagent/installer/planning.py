@@ -10,6 +10,7 @@ from swagent.plugins import Registry
 from swagent.stream import Member
 
 from .inventory import skip_reason
+from .tables import table_of
 
 
 class Planner:
@@ -94,6 +95,7 @@ class Planner:
                     handler=art.type,
                     hint="`swagent make` fills it in",
                 )
+            table_of(art)
         return card
 
     def judge_handler(self, art: Artifact) -> Handler:
@@ -160,6 +162,11 @@ def _judge_member(art: Artifact, members: Mapping[str, Member] | None) -> int | 
             hint="the image was put together wrongly",
         )
     judge_size(art, member)
+    table = table_of(art)
+    if table is not None and table.name not in members:
+        raise ArchiveError(
+            f"{art.where}: the archive has no member {table.name!r}, its chunk table", artifact=art.label
+        )
     return member.size_bytes
 
 

@@ -30,11 +30,12 @@ from .context import SessionContext
 from .dryrun import read_everything
 from .env import SessionEnv, Vars
 from .intake import Intake, take_in
-from .journal import Journal, State, Transaction, kept_targets, recover, short
+from .journal import Journal, State, Transaction, cut_targets, kept_targets, recover, short
 from .members import Members, Workspace
 from .planning import Planner, with_stream_fates
 from .report import success_facts, tell_plan, verdict_facts
 from .rig import Inspection, Policy, Rig
+from .tables import tables_of
 from .workers import Workers
 from .writing import Writing
 
@@ -139,12 +140,17 @@ class Session:
         plan = self._preflight(plan, env)
         self._transaction.reached(State.PREFLIGHTED, targets=kept_targets(_targets(plan)))
         tell_plan(self._ctx, plan, self._rig.unit.hardware, self._policy.selection)
+        self._members.await_tables(tables_of(plan))
         if self._policy.dry_run:
             read_everything(plan, intake.rest, self._members, self._ctx, index=members)
             return self._end("checked", plan)
+        cut: frozenset[str] = frozenset()
+        if self._journal is not None:
+            cut = cut_targets(self._journal.read(), self._transaction.record.digest)
         self._run_command(self._policy.pre_update, plan, "pre-update")
         self._written = self.writing(
             plan,
+            cut=cut,
             policy=self._policy,
             ctx=self._ctx,
             clock=self._rig.clock,

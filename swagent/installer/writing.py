@@ -25,6 +25,7 @@ class Writing:
 
     Args:
         plan: what to do.
+        cut: targets to which an earlier install of the same image was cut: it can go on there.
         policy: the decisions.
         ctx: what handlers see; hears of every step.
         clock: for how long a step took.
@@ -45,6 +46,7 @@ class Writing:
         self,
         plan: Plan,
         *,
+        cut: frozenset[str],
         policy: Policy,
         ctx: SessionContext,
         clock: Clock,
@@ -57,6 +59,7 @@ class Writing:
         installed: Installed,
     ) -> None:
         self._plan = plan
+        self._cut = cut
         self._policy = policy
         self._ctx = ctx
         self._clock = clock
@@ -140,7 +143,7 @@ class Writing:
             for planned in uses:
                 if planned.fate is Fate.DIRECT:
                     self._apply_partitions()
-                    self._install_one(planned, self._members.open(planned.artifact, member))
+                    self._install_direct(planned, member)
         nothing_missing(wanted)
 
     def _take_from_stream(self, member: Member, uses: list[Planned]) -> None:
@@ -151,20 +154,26 @@ class Writing:
             judge_size(planned.artifact, member)
         if len(uses) == 1 and uses[0].fate is Fate.DIRECT:
             self._apply_partitions()
-            self._install_one(uses[0], self._members.open(uses[0].artifact, member))
+            self._install_direct(uses[0], member)
             return
         self._members.stage(uses[0].artifact, member)
         for planned in uses:
             if planned.fate is Fate.SCRIPT:
                 self._members.lay_out_script(planned.artifact, self._members.open_staged(planned.artifact))
 
+    def _install_direct(self, planned: Planned, member: Member) -> None:
+        art = planned.artifact
+        self._install_one(planned, self._members.open(art, member, resume=self._was_cut(planned)))
+
     def _install_staged(self, planned: Planned, index: Mapping[str, Member] | None) -> None:
         art = planned.artifact
         if index is None:
-            data = self._members.open_staged(art)
+            self._install_one(planned, self._members.open_staged(art, resume=self._was_cut(planned)))
         else:
-            data = self._members.open(art, index[art.filename])
-        self._install_one(planned, data)
+            self._install_direct(planned, index[art.filename])
+
+    def _was_cut(self, planned: Planned) -> bool:
+        return planned.needs is not None and short(planned.needs.target) in self._cut
 
     # -- steps
 

@@ -9,6 +9,8 @@ from .wire import Broken, Client, Reply
 
 PROGRESS_BYTES = 64 * 1024
 """So much must have come for earlier failures to be forgotten."""
+JUMP_BYTES = 256 * 1024
+"""From this many bytes on it is worth a new request to leave them out."""
 
 
 class HttpStream:
@@ -55,11 +57,14 @@ class HttpStream:
         return done
 
     def seek(self, position: int) -> None:
-        """Read and drop everything before ``position``.
+        """Go on from ``position``; what lies before it is left out by a range, or read and dropped.
 
         Raises:
             ArchiveError: the file ends before.
+            TransportError: the rest cannot be had.
         """
+        if position - self.position >= JUMP_BYTES and self._gives_parts(position):
+            self._jump(position)
         scrap = memoryview(bytearray(min(PIECE_BYTES, max(position - self.position, 1))))
         while self.position < position:
             if not self.readinto(scrap[: position - self.position]):
@@ -101,6 +106,32 @@ class HttpStream:
             self._progress_from = self.position
         return n
 
+    def _gives_parts(self, position: int) -> bool:
+        known = self._known
+        return (
+            known is not None
+            and bool(known.validator)
+            and not known.no_ranges
+            and (self.size_bytes is None or position <= self.size_bytes)
+        )
+
+    def _jump(self, position: int) -> None:
+        known = self._known
+        assert known is not None  # noqa: S101 - asked before
+        self._drop()
+        while self._reply is None:
+            try:
+                reply = self._client.get(first=position, condition=known.validator, ranged=True)
+            except Broken as broken:
+                self._client.failed(broken)
+                continue
+            if reply.status == 200 and (reply.validator, reply.total) == (known.validator, known.total):
+                self._adopt(reply._replace(no_ranges=True))  # the same file, whole: it gives no parts
+                self.position = 0
+            else:
+                self._continue(reply, known, position)
+                self.position = position
+
     def _connect(self) -> Reply:
         known = self._known
         if self.position == 0 or known is None:
@@ -113,17 +144,25 @@ class HttpStream:
             self._adopt(reply)
             return reply
         reply = self._client.get(first=self.position, condition=known.validator, ranged=True)
+        self._continue(reply, known, self.position)
+        return reply
+
+    def _continue(self, reply: Reply, known: Reply, position: int) -> None:
+        """Take an answer as the rest of the file that is known.
+
+        Raises:
+            TransportError: it is not.
+        """
         try:
-            judge_part(known, reply, self.position, self.size_bytes, self.name)
-            if reply.length != (reply.total or 0) - self.position:
+            judge_part(known, reply, position, self.size_bytes, self.name)
+            if reply.length != (reply.total or 0) - position:
                 raise TransportError(f"{self.name}: the server gives less than the rest that was asked for")
         except TransportError:
             reply.body.close()
             raise
-        self._progress_from = self.position
+        self._progress_from = position
         self.size_bytes = reply.total
         self._reply = reply
-        return reply
 
     def _adopt(self, reply: Reply) -> None:
         self._known = self._reply = reply

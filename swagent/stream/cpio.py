@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from swagent.errors import ArchiveError
-from swagent.model import Reader
 
 from .source import Source
 from .verify import Span, SumReader, byte_sum
@@ -76,7 +75,7 @@ class Archive:
         else:
             yield from self._walk()
 
-    def open(self, member: Member, *, verify_sum: bool) -> Reader:
+    def open(self, member: Member, *, verify_sum: bool) -> Span | SumReader:
         """The stored bytes of a member.
 
         Args:

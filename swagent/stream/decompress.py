@@ -51,6 +51,45 @@ def _gzip_engine() -> tuple[Callable[[], Any], Any]:
     return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), igzip_lib.error
 
 
+class _InsideGzip:
+    """A gzip member from a point on where its deflate stream was flushed; in the shape of the others.
+
+    The header lies before that point, and so does part of what the checksum at the end is of; the length there is
+    judged by whoever counts the plain bytes.
+    """
+
+    _TRAILER_BYTES = 8
+
+    def __init__(self) -> None:
+        import zlib
+
+        self._engine = zlib.decompressobj(wbits=-15)
+        self._left = self._TRAILER_BYTES
+        self.eof = False
+        self.needs_input = True
+        self.unused_data = b""
+
+    def decompress(self, data: bytes | memoryview, max_length: int) -> bytes:
+        tail = self._engine.unconsumed_tail
+        if self._engine.eof:
+            output, rest = b"", bytes(data)
+        else:
+            output = self._engine.decompress(tail + bytes(data) if tail else data, max_length)
+            rest = self._engine.unused_data
+        if self._engine.eof:
+            self.unused_data = rest[self._left :]
+            self._left -= min(self._left, len(rest))
+            self.eof = self._left == 0
+        self.needs_input = not self._engine.unconsumed_tail and len(output) < max_length
+        return output
+
+
+def _inside_gzip_engine() -> tuple[Callable[[], Any], Any]:
+    import zlib
+
+    return _InsideGzip, zlib.error
+
+
 def _zstd_engine() -> tuple[Callable[[], Any], type[Exception]]:
     try:
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # only from Python 3.14 on
@@ -81,17 +120,20 @@ class Decompressor:
     Args:
         compression: not NONE.
         name: the member, for messages.
+        inside: it begins at a chunk in the middle of the member: in zstd a frame, in gzip a point where the stream was
+            flushed; xz has neither.
 
     Raises:
         RegistrationError: the library for it is not installed.
     """
 
-    def __init__(self, compression: Compression, name: str) -> None:
+    def __init__(self, compression: Compression, name: str, *, inside: bool = False) -> None:
         self._new, self._error = _ENGINES[compression]()
         self._word = {"zlib": "gzip"}.get(compression.value, compression.value)
         self._padding = compression is Compression.XZ
         self._name = name
-        self._engine: _Engine = self._new()
+        first = _inside_gzip_engine()[0] if inside and compression is Compression.ZLIB else self._new
+        self._engine: _Engine = first()
         self._started = False
 
     def push(self, block: memoryview) -> Iterator[bytes]:

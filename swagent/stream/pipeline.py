@@ -7,15 +7,23 @@ by a third and written by the caller. Buffers are few, aligned and used again: m
 
 Verdicts: the digest of the stored bytes is judged before the last plain bytes are given out, and a decoder's complaint
 is only believed when the digest is right (a damaged member is a HashError, whatever the damage made of its contents).
+
+With a signed chunk table every chunk is judged before it is decoded or given out, and the table, which covers each
+stored byte, stands for the digest of the whole (docs/adr/0004). A second thread reads and judges chunk n + 1 while
+chunk n is decoded and written; what an earlier install left in the target need not be read again.
 """
 
-import errno
-import os
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from swagent.errors import ArchiveError, DeviceError, HashError, SizeError, SwagentError
+from swagent.errors import ArchiveError, HashError, SizeError, SwagentError
 from swagent.model import Compression, Reader, Sink
+
+from .chunks import ALIGNMENT_BYTES, ChunkReader, ChunkTable, Resume
+from .sink import SinkWriter, chunks_there
+
+if TYPE_CHECKING:
+    from .ring import Ring
 
 STORED_BYTES = 256 * 1024
 """Size of the pieces that decoders are fed with."""
@@ -60,31 +68,39 @@ class Codec(NamedTuple):
         stored_bytes: its length in the archive; None of what another handler makes, plain, whose length is unknown.
         sha256: expected digest of the stored bytes, None when there is none.
         compression: of the plain bytes.
-        decryptor: makes the decoder of an encrypted member, None for plain ones.
+        decryptor: makes the decoder of an encrypted member, None for plain ones; gets the vector to begin with, b"" for
+            the member's own.
         plain_bytes: how many plain bytes there must be, None when the image does not say.
+        chunks: judges the stored bytes instead of ``sha256``; it fits the member.
     """
 
     name: str
     stored_bytes: int | None
     sha256: bytes | None = None
     compression: Compression = Compression.NONE
-    decryptor: Callable[[], Decoder] | None = None
+    decryptor: Callable[[bytes], Decoder] | None = None
     plain_bytes: int | None = None
+    chunks: ChunkTable | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether stored and plain bytes are the same."""
         return self.decryptor is None and self.compression is Compression.NONE
 
-    def decoders(self) -> list[Decoder]:
-        """Fresh decoders, in order."""
+    def decoders(self, *, first: int = 0, before: bytes = b"") -> list[Decoder]:
+        """Fresh decoders, in order.
+
+        Args:
+            first: number of the chunk that they begin with.
+            before: the end of the stored bytes before that chunk.
+        """
         found: list[Decoder] = []
         if self.decryptor is not None:
-            found.append(self.decryptor())
+            found.append(self.decryptor(before[-16:]))
         if self.compression is not Compression.NONE:
             from .decompress import Decompressor
 
-            found.append(Decompressor(self.compression, self.name))
+            found.append(Decompressor(self.compression, self.name, inside=first > 0))
         return found
 
 
@@ -95,13 +111,21 @@ class ArtifactData:
         stored: the member's bytes, exactly ``codec.stored_bytes`` of them.
         codec: how they become plain.
         on_bytes: called with the number of plain bytes each time some were handed on; may raise to stop.
+        resume: how to go on where an earlier install was cut; None when there was none, or nothing is known of it.
     """
 
-    def __init__(self, stored: Reader, codec: Codec, on_bytes: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        stored: Reader,
+        codec: Codec,
+        on_bytes: Callable[[int], None] | None = None,
+        resume: Resume | None = None,
+    ) -> None:
         self._stored = stored
         self._codec = codec
         self._on_bytes = on_bytes or _ignore
-        self._hash = _sha256() if codec.sha256 is not None else None
+        self._resume = resume if codec.chunks is not None and codec.chunks.chunk_bytes else None
+        self._hash = _sha256() if codec.sha256 is not None and codec.chunks is None else None
         self._plain_hash: Digest | None = None
         self._plain_bytes = 0
         self._pieces: Iterator[memoryview] | None = None
@@ -129,10 +153,10 @@ class ArtifactData:
 
     def want_plain_sha256(self) -> None:
         """Hash the plain bytes too; where they are the stored ones, one digest serves both."""
-        if not self._codec.is_plain:
+        if self._one_digest:
+            self._hash = self._hash or _sha256()
+        else:
             self._plain_hash = _sha256()
-        elif self._hash is None:
-            self._hash = _sha256()
         self._wants_plain = True
 
     @property
@@ -140,12 +164,16 @@ class ArtifactData:
         """Digest of the plain bytes, once all are read or poured; None when nobody asked for it."""
         if not self._wants_plain:
             return None
-        found = self._hash if self._codec.is_plain else self._plain_hash
+        found = self._hash if self._one_digest else self._plain_hash
         return found.digest() if found is not None else None
+
+    @property
+    def _one_digest(self) -> bool:
+        return self._codec.is_plain and self._codec.chunks is None
 
     def readinto(self, buffer: memoryview) -> int:
         """Read plain bytes; 0 only at the end, when all verdicts are in."""
-        if self._codec.is_plain and self._pieces is None:
+        if self._one_digest and self._pieces is None:
             n = self._stored.readinto(buffer)
             if n:
                 if self._hash is not None:
@@ -183,8 +211,11 @@ class ArtifactData:
             if sink.limit_bytes < self._most_bytes:
                 self._most_bytes = sink.limit_bytes
                 self._most_why = "its destination holds no more"
-        writer = _Writer(sink, self._codec.name)
-        if self._stored_bytes <= INLINE_BYTES:
+        first = self._look_what_is_there(sink) if self._resume is not None else 0
+        writer = SinkWriter(sink, self._codec.name, self._plain_bytes)
+        if self._codec.chunks is not None:
+            self._pour_chunks(writer, self._codec.chunks, first)
+        elif self._stored_bytes <= INLINE_BYTES:
             self._pour_inline(writer)
         elif self._codec.is_plain:
             self._pour_plain(writer)
@@ -195,7 +226,7 @@ class ArtifactData:
 
     # -- one thread
 
-    def _pour_inline(self, writer: "_Writer") -> None:
+    def _pour_inline(self, writer: SinkWriter) -> None:
         if not self._codec.is_plain:
             for piece in self._decode_inline():
                 writer.write(piece)
@@ -208,29 +239,41 @@ class ArtifactData:
             writer.write(buffer[:n])
 
     def _decode_inline(self) -> Iterator[memoryview]:
+        if self._codec.chunks is not None:
+            blocks = ChunkReader(self._stored, self._codec.chunks, self._codec.name).blocks()
+            return self._decode(blocks, None, self._codec.decoders())
         buffer = memoryview(bytearray(min(STORED_BYTES, max(self._stored_bytes, 1))))
 
-        def blocks() -> Iterator[memoryview]:
+        def pieces() -> Iterator[memoryview]:
             # filled, so that a decoder sees the same blocks, and says the same of damage, as in `_pour_decoded`
-            while n := _fill(self._stored, buffer):
+            while n := fill(self._stored, buffer):
                 if self._hash is not None:
                     self._hash.update(buffer[:n])
                 yield buffer[:n]
 
-        return self._decode(blocks(), self._judge_digest)
+        return self._decode(pieces(), self._judge_digest, self._codec.decoders())
 
-    def _decode(self, blocks: Iterator[memoryview], judge: Callable[[], None]) -> Iterator[memoryview]:
-        """Plain pieces of stored blocks. Whatever a decoder says of a damaged member, its digest is judged first."""
-        decoders = self._codec.decoders()
+    def _decode(
+        self, blocks: Iterator[memoryview], judge: Callable[[], None] | None, decoders: list[Decoder]
+    ) -> Iterator[memoryview]:
+        """Plain pieces of stored blocks. Whatever a decoder says of a damaged member, its digest is judged first.
+
+        Args:
+            blocks: stored bytes.
+            judge: their digest; None when each block has been judged.
+            decoders: none for plain bytes.
+        """
         for block in blocks:
             try:
                 yield from self._counted(_push(decoders, block))
             except SwagentError:
-                for _ in blocks:
-                    pass
-                judge()
+                if judge is not None:
+                    for _ in blocks:
+                        pass
+                    judge()
                 raise
-        judge()
+        if judge is not None:
+            judge()
         yield from self._counted(_finish(decoders))
         if self._codec.plain_bytes is not None and self._plain_bytes != self._codec.plain_bytes:
             raise SizeError(
@@ -265,9 +308,63 @@ class ArtifactData:
                 hint="fetch the image again; if its own checksum is right, ask who built it",
             )
 
+    # -- chunk by chunk
+
+    def _look_what_is_there(self, sink: Sink) -> int:
+        """Number of the chunk to begin with; those before it are in the sink, and are counted."""
+        table, resume = self._codec.chunks, self._resume
+        assert table is not None and resume is not None  # noqa: S101 - asked only then
+
+        def found(chunk: memoryview) -> None:
+            self._plain_bytes += len(chunk)
+            if self._plain_hash is not None:
+                self._plain_hash.update(chunk)
+            self._on_bytes(len(chunk))
+
+        first = chunks_there(sink, table, found)
+        if first:
+            resume.tell(self._plain_bytes)
+        return first
+
+    def _pour_chunks(self, writer: SinkWriter, table: ChunkTable, first: int) -> None:
+        """A second thread reads and judges; the caller, or a third that decodes, gets only what was right."""
+        from .ring import HashThread, Producer, Ring, gathering
+
+        before = self._skip_to(table, first)
+        # where nothing is left, there is nothing to decode either
+        decoders = self._codec.decoders(first=first, before=before) if first < len(table) else []
+        chunks = ChunkReader(self._stored, table, self._codec.name, first)
+        stored = _ring_of(table.largest_bytes)
+        hashing = HashThread(self._plain_hash)
+        producers = [Producer(chunks.fill, stored, None if decoders else hashing)]
+        try:
+            pieces = self._decode(iter(producers[0]), None, decoders)
+            if decoders:
+                producers.append(Producer(gathering(pieces), Ring(slots=8, slot_bytes=1024 * 1024), hashing))
+                pieces = iter(producers[1])
+            for piece in pieces:
+                writer.write(piece)
+                self._on_bytes(len(piece))
+        finally:
+            for producer in producers:
+                producer.stop()
+            hashing.join()
+
+    def _skip_to(self, table: ChunkTable, first: int) -> bytes:
+        """Leave out the chunks before ``first``; the last of them, which decrypting begins with, is read and judged."""
+        if first == 0 or self._resume is None:
+            return b""
+        if self._codec.decryptor is None or first == len(table):
+            self._resume.skip(table.stored_before(first))
+            return b""
+        self._resume.skip(table.stored_before(first - 1))
+        last = memoryview(bytearray(table[first - 1].stored_bytes))
+        ChunkReader(self._stored, table, self._codec.name, first - 1).fill(last)
+        return bytes(last[-16:])
+
     # -- several threads
 
-    def _pour_plain(self, writer: "_Writer") -> None:
+    def _pour_plain(self, writer: SinkWriter) -> None:
         """The caller reads and writes, a second thread hashes."""
         from .ring import HashThread, Ring
 
@@ -276,7 +373,7 @@ class ArtifactData:
             ring = Ring(slots=8, slot_bytes=1024 * 1024)
             while True:
                 slot = ring.take()
-                n = _fill(self._stored, slot.view)
+                n = fill(self._stored, slot.view)
                 if n == 0:
                     break
                 hashing.put(slot, n, ring)
@@ -288,9 +385,9 @@ class ArtifactData:
             hashing.join()
         self._judge_digest()
 
-    def _pour_decoded(self, writer: "_Writer") -> None:
+    def _pour_decoded(self, writer: SinkWriter) -> None:
         """A second thread reads and decodes, a third hashes, the caller writes."""
-        from .ring import HashThread, Producer, Ring
+        from .ring import HashThread, Producer, Ring, gathering
 
         hashing = HashThread(self._hash)
         stored = Ring(slots=6, slot_bytes=STORED_BYTES)
@@ -299,7 +396,7 @@ class ArtifactData:
         def blocks() -> Iterator[memoryview]:
             while True:
                 slot = stored.take()
-                n = _fill(self._stored, slot.view)
+                n = fill(self._stored, slot.view)
                 if n == 0:
                     return
                 hashing.put(slot, n, stored)
@@ -311,7 +408,8 @@ class ArtifactData:
             self._judge_digest()
 
         hashing_plain = HashThread(self._plain_hash)
-        producer = Producer(self._decode(blocks(), judge), plain, hashing_plain)
+        pieces = self._decode(blocks(), judge, self._codec.decoders())
+        producer = Producer(gathering(pieces), plain, hashing_plain)
         try:
             for view in producer:
                 writer.write(view)
@@ -323,72 +421,10 @@ class ArtifactData:
             hashing_plain.join()
 
 
-class _Writer:
-    """Writes to a sink in order; leaves O_DIRECT when a piece no longer fits its blocks."""
-
-    def __init__(self, sink: Sink, name: str) -> None:
-        self._fd = sink.fd
-        self._seekable = sink.seekable
-        self._offset = sink.offset_bytes
-        self._alignment = sink.alignment_bytes
-        self._name = name
-        self.done_bytes = 0
-        if self._alignment > 1 and self._offset % self._alignment:
-            self._buffered()
-
-    def write(self, piece: memoryview) -> None:
-        size = len(piece)
-        done = 0
-        while done < size:
-            rest = piece[done:] if done else piece
-            if self._alignment > 1 and (len(rest) % self._alignment or not _is_ring(rest)):
-                whole = len(rest) - len(rest) % self._alignment if _is_ring(rest) else 0
-                if whole:
-                    rest = rest[:whole]
-                else:
-                    self._buffered()
-            try:
-                if self._seekable:
-                    n = os.pwrite(self._fd, rest, self._offset + self.done_bytes)
-                else:
-                    n = os.write(self._fd, rest)
-            except OSError as exc:
-                if exc.errno == errno.EINVAL and self._alignment > 1:
-                    self._buffered()
-                    continue
-                path = _path_of(self._fd)
-                raise DeviceError(
-                    f"writing {self._name} to {path} failed after {self.done_bytes} bytes: {exc.strerror}",
-                    path=path,
-                    errno=exc.errno,
-                    artifact=self._name,
-                ) from exc
-            done += n
-            self.done_bytes += n
-            if self._alignment > 1 and n % self._alignment:
-                self._buffered()
-
-    def _buffered(self) -> None:
-        import fcntl
-
-        self._alignment = 1
-        flags = fcntl.fcntl(self._fd, fcntl.F_GETFL)
-        fcntl.fcntl(self._fd, fcntl.F_SETFL, flags & ~os.O_DIRECT)
-
-
-def _is_ring(piece: memoryview) -> bool:
-    """Whether a piece lies in page-aligned memory: only the ring's slots do, and they are slices of an mmap."""
-    return type(piece.obj).__name__ == "mmap"
-
-
-def _path_of(fd: int) -> str:
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}")
-    except OSError:
-        return f"file descriptor {fd}"
-
-
 def _push(decoders: list[Decoder], block: memoryview) -> Iterator[Any]:
+    if not decoders:
+        yield block
+        return
     if len(decoders) == 1:
         yield from decoders[0].push(block)
         return
@@ -398,6 +434,8 @@ def _push(decoders: list[Decoder], block: memoryview) -> Iterator[Any]:
 
 
 def _finish(decoders: list[Decoder]) -> Iterator[Any]:
+    if not decoders:
+        return
     last = decoders[0].finish()
     if len(decoders) == 1:
         if last:
@@ -408,8 +446,8 @@ def _finish(decoders: list[Decoder]) -> Iterator[Any]:
     yield from _finish(decoders[1:])
 
 
-def _fill(reader: Reader, view: memoryview) -> int:
-    """Fill ``view`` as far as the reader has bytes."""
+def fill(reader: Reader, view: memoryview) -> int:
+    """Fill ``view`` as far as the reader has bytes; returns how many."""
     done = 0
     while done < len(view):
         n = reader.readinto(view[done:] if done else view)
@@ -417,6 +455,14 @@ def _fill(reader: Reader, view: memoryview) -> int:
             break
         done += n
     return done
+
+
+def _ring_of(largest_bytes: int) -> "Ring":
+    """Buffers for whole chunks: some eight megabytes, whatever their length."""
+    from .ring import Ring
+
+    slot_bytes = max(largest_bytes + -largest_bytes % ALIGNMENT_BYTES, ALIGNMENT_BYTES)
+    return Ring(slots=max(3, min(8, 8 * 1024 * 1024 // slot_bytes)), slot_bytes=slot_bytes)
 
 
 def _sha256() -> Digest:

@@ -3,7 +3,7 @@
 import mmap
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 
@@ -99,23 +99,25 @@ class HashThread:
 
 
 class Producer:
-    """Gathers an iterator's pieces into a ring's buffers in a thread of its own.
+    """Fills a ring's buffers in a thread of its own.
 
     Iterating gives filled views in order, each valid until the next; what the thread raised is raised at the end.
 
     Args:
-        pieces: what to gather.
+        fill: fills the front of a buffer; returns how many bytes, 0 at the end.
         ring: of the buffers.
         hashing: gets every filled buffer too, if there is one.
     """
 
-    def __init__(self, pieces: Iterator[memoryview], ring: Ring, hashing: HashThread | None = None) -> None:
-        self._pieces = pieces
+    def __init__(
+        self, fill: Callable[[memoryview], int], ring: Ring, hashing: HashThread | None = None
+    ) -> None:
+        self._fill = fill
         self._ring = ring
         self._hashing = hashing
         self._filled: queue.SimpleQueue[tuple[Slot, int] | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="produce", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[memoryview]:
@@ -133,21 +135,14 @@ class Producer:
 
     def _work(self) -> None:
         try:
-            slot = self._ring.take()
-            at = 0
-            for piece in self._pieces:
-                done, size = 0, len(piece)
-                while done < size:
-                    n = min(size - done, len(slot.view) - at)
-                    slot.view[at : at + n] = piece[done : done + n]
-                    at += n
-                    done += n
-                    if at == len(slot.view):
-                        self._fill(slot, at)
-                        slot = self._ring.take()
-                        at = 0
-            if at:
-                self._fill(slot, at)
+            while True:
+                slot = self._ring.take()
+                n_bytes = self._fill(slot.view)
+                if n_bytes == 0:
+                    break
+                if self._hashing is not None:
+                    self._hashing.put(slot, n_bytes, self._ring)  # first: the consumer frees it
+                self._filled.put((slot, n_bytes))
         except Stopped:
             pass
         except BaseException as exc:  # noqa: BLE001 - handed to the consumer, which raises it
@@ -155,7 +150,24 @@ class Producer:
         finally:
             self._filled.put(None)
 
-    def _fill(self, slot: Slot, n_bytes: int) -> None:
-        if self._hashing is not None:
-            self._hashing.put(slot, n_bytes, self._ring)  # first: the consumer frees it
-        self._filled.put((slot, n_bytes))
+
+def gathering(pieces: Iterator[memoryview]) -> Callable[[memoryview], int]:
+    """A ``fill`` for ``Producer`` that copies pieces of any length together."""
+    rest = memoryview(b"")
+
+    def fill(view: memoryview) -> int:
+        nonlocal rest
+        at = 0
+        while at < len(view):
+            if not rest:
+                piece = next(pieces, None)
+                if piece is None:
+                    break
+                rest = piece
+            n = min(len(rest), len(view) - at)
+            view[at : at + n] = rest[:n]
+            rest = rest[n:]
+            at += n
+        return at
+
+    return fill

@@ -59,6 +59,18 @@ class Span:
         self._left_bytes -= n
         return n
 
+    def skip(self, n_bytes: int) -> None:
+        """Pass over bytes: nothing is read for them in a file; a stream may have to.
+
+        Raises:
+            ArchiveError: the stream ends before.
+        """
+        n_bytes = min(n_bytes, self._left_bytes)
+        self._offset += n_bytes
+        self._left_bytes -= n_bytes
+        if self._file is None:
+            self._source.seek(self._offset)
+
 
 class SumReader:
     """Checks the sum that a ``070702`` header promises."""

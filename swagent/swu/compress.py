@@ -54,6 +54,72 @@ class Compressor:
         return data
 
 
+class ChunkedCompressor:
+    """Compresses chunk by chunk, so that a device can go on at each of them; still one stream for everybody else.
+
+    With zstd every chunk is a frame of its own. With gzip, of which SWUpdate reads the first member only, all are in
+    one member, and its deflate stream is flushed between them.
+
+    Args:
+        compression: ZLIB or ZSTD.
+        plain_bytes: length of what will come.
+        alignment_bytes: chunks but the last are padded to a multiple of it: 16 when they will be encrypted, else 1.
+
+    Attributes:
+        lengths: of the chunks so far, compressed.
+    """
+
+    def __init__(self, compression: Compression, plain_bytes: int, alignment_bytes: int) -> None:
+        self._compression = compression
+        self._left_bytes = plain_bytes
+        self._alignment = alignment_bytes
+        self._engine = _ENGINES[compression](plain_bytes) if compression is Compression.ZLIB else None
+        self.lengths: list[int] = []
+
+    def push(self, block: memoryview) -> bytes:
+        """A whole chunk, compressed."""
+        self._left_bytes -= len(block)
+        if self._engine is None:
+            engine = _ENGINES[self._compression](len(block))
+            data = engine.compress(block) + engine.flush()
+        else:
+            import zlib
+
+            data = self._engine.compress(block)
+            data += self._engine.flush(zlib.Z_FULL_FLUSH if self._left_bytes else zlib.Z_FINISH)
+        if self._left_bytes:
+            data += self._padding(-len(data) % self._alignment)
+        self.lengths.append(len(data))
+        return bytes(data)
+
+    def finish(self) -> bytes:
+        """What stands for nothing at all, if nothing came."""
+        if self.lengths:
+            return b""
+        engine = Compressor(self._compression, 0)
+        data = engine.finish()
+        self.lengths.append(len(data))
+        return data
+
+    def _padding(self, n_bytes: int) -> bytes:
+        """At least ``n_bytes`` that decompress to nothing and keep the alignment."""
+        if n_bytes == 0:
+            return b""
+        if self._compression is Compression.ZLIB:
+            count = next(k for k in range(self._alignment) if 5 * k % self._alignment == n_bytes)
+            return _EMPTY_BLOCK * count
+        if n_bytes < len(_SKIPPABLE) + 4:
+            n_bytes += self._alignment
+        rest = n_bytes - len(_SKIPPABLE) - 4
+        return _SKIPPABLE + rest.to_bytes(4, "little") + bytes(rest)
+
+
+_EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"
+"""A stored block of deflate (RFC 1951 §3.2.4) with nothing in it."""
+_SKIPPABLE = b"\x50\x2a\x4d\x18"
+"""Begins a frame of zstd that is passed over (RFC 8878 §3.1.2); its length follows."""
+
+
 def _gzip(plain_bytes: int) -> Any:
     import zlib
 

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from swagent.errors import DecryptError, DescriptionError, SizeError
+from swagent.crypto.digest import sha256
+from swagent.errors import DecryptError, DescriptionError, HashError, SizeError
 from swagent.model import Compression, Reader
 from swagent.parser import parse_size
-from swagent.stream import ArtifactData, Codec, Member
-from swagent.stream.pipeline import Decoder
+from swagent.stream import ArtifactData, Codec, Member, read_all
+from swagent.stream.chunks import TABLE_BYTES_MAX, ChunkReader, ChunkTable
+from swagent.stream.pipeline import Decoder, fill
 
 from .entries import Entry
 from .opened import DESCRIPTION, SIGNATURE, OpenedImage
@@ -26,6 +28,7 @@ class Content:
         cipher: "" for plain.
         sha256: of the member as stored; None when the description has none.
         used: whether any entry names it; sw-description and its signature count as used.
+        table_name: member that is its chunk table, "" for none.
     """
 
     member: Member
@@ -33,6 +36,7 @@ class Content:
     cipher: str
     sha256: bytes | None
     used: bool
+    table_name: str = ""
 
 
 class Contents:
@@ -49,6 +53,9 @@ class Contents:
     def __init__(self, image: OpenedImage) -> None:
         self._image = image
         self._uses = image.uses()
+        self._tables = {
+            use.table_name: use for group in self._uses.values() for use in group if use.table_name
+        }
 
     def all(self) -> tuple[Content, ...]:
         """In the order of the archive."""
@@ -57,7 +64,7 @@ class Contents:
     def missing(self) -> tuple[str, ...]:
         """Names that entries mention and the archive does not have."""
         present = {member.name for member in self._image.members}
-        return tuple(name for name in self._uses if name not in present)
+        return tuple(name for name in (*self._uses, *self._tables) if name not in present)
 
     def check_sizes(self) -> None:
         """Compare the entries' ``size`` with what is stored.
@@ -89,16 +96,48 @@ class Contents:
         stored = self._image.archive.open(member, verify_sum=content.sha256 is None)
         if not plain:
             return ArtifactData(stored, Codec(member.name, member.size_bytes, content.sha256))
-        uses = self._uses.get(member.name, [])
-        codec = Codec(
-            name=member.name,
-            stored_bytes=member.size_bytes,
+        return ArtifactData(stored, self._codec(content))
+
+    def _codec(self, content: Content) -> Codec:
+        uses = self._uses.get(content.member.name, [])
+        return Codec(
+            name=content.member.name,
+            stored_bytes=content.member.size_bytes,
             sha256=content.sha256,
             compression=content.compression,
             decryptor=self._decryptor(uses[0]) if content.cipher else None,
             plain_bytes=_plain_bytes(content, uses),
         )
-        return ArtifactData(stored, codec)
+
+    def judge_table(self, content: Content) -> None:
+        """Whether a member's chunk table says the truth about its stored bytes, and, if there is a key, its plain ones.
+
+        Raises:
+            ArchiveError, SizeError: the table makes no sense or is not for this member.
+            HashError: a chunk is another than the table says.
+        """
+        name = content.member.name
+        wanted = next(member for member in self._image.members if member.name == content.table_name)
+        raw = read_all(self.open(self._content(wanted), plain=False), TABLE_BYTES_MAX, what=wanted.name)
+        table = ChunkTable(raw, wanted.name)
+        stored = self._image.archive.open(content.member, verify_sum=False)
+        if not table.chunk_bytes or not self.can_open_plain(content):
+            table.judge_fit(content.member.size_bytes, None, name)
+            for _ in ChunkReader(stored, table, name).blocks():
+                pass
+            return
+        codec = self._codec(content)
+        table.judge_fit(content.member.size_bytes, codec.plain_bytes, name)
+        data = ArtifactData(stored, codec._replace(chunks=table, plain_bytes=table.plain_bytes))
+        buffer = memoryview(bytearray(table.chunk_bytes))
+        for number in range(len(table)):
+            if sha256(buffer[: fill(data, buffer)]).digest() != table[number].plain_sha256:
+                raise HashError(
+                    f"{name}: the plain bytes of chunk {number} are not those that {wanted.name} promises",
+                    artifact=name,
+                    hint="build the image again",
+                )
+        drain(data)
 
     def can_open_plain(self, content: Content) -> bool:
         """Whether there is a key for it, should it need one."""
@@ -115,12 +154,16 @@ class Contents:
             raise DescriptionError(
                 f"entries disagree about how {member.name} is compressed", artifact=member.name
             )
+        table_of = self._tables.get(member.name)
+        if table_of is not None:
+            return Content(member, Compression.NONE, "", table_of.table_sha256, used=True)
         return Content(
             member=member,
             compression=packed[0] if packed else Compression.NONE,
             cipher=uses[0].cipher if uses else "",
             sha256=uses[0].sha256 if uses else None,
             used=bool(uses) or member.name in (DESCRIPTION, SIGNATURE),
+            table_name=uses[0].table_name if uses else "",
         )
 
     def _decryptor(self, use: Entry) -> "_NewDecoder":
@@ -142,10 +185,10 @@ class _NewDecoder:
     def __init__(self, key: "bytes | BlockKey", iv: bytes) -> None:
         self._key, self._iv = key, iv
 
-    def __call__(self) -> Decoder:
+    def __call__(self, vector: bytes) -> Decoder:
         from swagent.stream.decrypt import Decryptor
 
-        return Decryptor(self._key, self._iv)
+        return Decryptor(self._key, vector or self._iv)
 
 
 def _plain_bytes(content: Content, uses: list[Entry]) -> int | None:

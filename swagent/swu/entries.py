@@ -24,6 +24,9 @@ class Entry:
         aes_key: the entry's own key, None for that of the key file.
         ivt: initialisation vector, None when the entry names none.
         sha256: of the member as stored, None when the entry has none, or none yet.
+        streamed: whether it is installed directly.
+        table_name: member that is its chunk table, "" for none.
+        table_sha256: of the table, None when the entry has none, or none yet.
     """
 
     group: dict[str, Any]
@@ -34,6 +37,9 @@ class Entry:
     aes_key: bytes | None
     ivt: bytes | None
     sha256: bytes | None
+    streamed: bool
+    table_name: str
+    table_sha256: bytes | None
 
 
 def entries(tree: dict[str, Any]) -> Iterator[Entry]:
@@ -75,7 +81,17 @@ def _entry(group: dict[str, Any], where: str) -> Entry:
         aes_key=_hex(group, "aes-key", (16, 24, 32), where, filename),
         ivt=_hex(group, "ivt", (16,), where, filename),
         sha256=_sha256(group.get("sha256")),
+        streamed=group.get("installed-directly") is True,
+        table_name=_property(group, "chunk-table"),
+        table_sha256=_sha256(_property(group, "chunk-table-sha256")),
     )
+
+
+def _property(group: dict[str, Any], name: str) -> str:
+    """A property with one value, "" if it is absent."""
+    properties = group.get("properties")
+    value = properties.get(name) if isinstance(properties, dict) else None
+    return value if isinstance(value, str) else ""
 
 
 def _compression(value: Any, where: str, filename: str) -> Compression:

@@ -58,6 +58,7 @@ def make(
     encrypted_description: bool = False,
     archive_format: Format = "crc",
     mtime_s: int = 0,
+    chunk_tables: bool = False,
 ) -> Made:
     """Build an image. The same input gives the same bytes, but for signature schemes that need randomness.
 
@@ -75,6 +76,8 @@ def make(
         encrypted_description: encrypt sw-description too.
         archive_format: ``crc`` or ``newc``.
         mtime_s: time of all members, seconds since 1970.
+        chunk_tables: give what is installed directly chunk tables; the property ``chunk-table``, which names one, does
+            so for a single entry.
 
     Raises:
         DescriptionError: the description makes no sense, or a file is missing.
@@ -95,7 +98,7 @@ def make(
     uses = _by_name(tree)
     if not encrypted_description:
         _refuse_bare_keys(uses)
-    staging = Staging(sources, os.path.dirname(output) or ".", aes_key)
+    staging = Staging(sources, os.path.dirname(output) or ".", aes_key, tables=chunk_tables)
     try:
         members = tuple(staging.stage(group) for group in uses.values())
         for member in members:
@@ -173,17 +176,22 @@ def _fill(member: Staged, uses: list[Entry]) -> None:
         if "size" in group:
             group["size"] = member.stored_bytes
         if entry.compression is not Compression.NONE:
-            _set_property(entry, "decompressed-size", member.plain_bytes)
+            _set_property(entry, "decompressed-size", str(member.plain_bytes))
         if member.ivt is not None:
             group["ivt"] = member.ivt.hex()
-            _set_property(entry, "decrypted-size", member.packed_bytes)
+            _set_property(entry, "decrypted-size", str(member.packed_bytes))
+        if member.table_name:
+            from hashlib import sha256
+
+            _set_property(entry, "chunk-table", member.table_name)
+            _set_property(entry, "chunk-table-sha256", sha256(member.table).hexdigest())
 
 
-def _set_property(entry: Entry, name: str, size_bytes: int) -> None:
+def _set_property(entry: Entry, name: str, value: str) -> None:
     properties = entry.group.setdefault("properties", {})
     if not isinstance(properties, dict):
         raise DescriptionError(f"{entry.where}: properties is not a group", artifact=entry.filename)
-    properties[name] = str(size_bytes)
+    properties[name] = value
 
 
 def _fill_functions(node: Any, digests: Mapping[str, str], sources: Sources) -> Any:
@@ -228,6 +236,8 @@ def _write(
         if signature is not None:
             writer.add_bytes(SIGNATURE, signature)
         for member in members:
+            if member.table_name:
+                writer.add_bytes(member.table_name, member.table)  # a stream must bring it first
             if staging.write(member, writer) != member.sha256:
                 raise HashError(
                     f"{member.path} changed while the image was built",

@@ -97,7 +97,15 @@ class OpenedImage:
         for entry in entries(self.tree()):
             found.setdefault(entry.filename, []).append(entry)
         for name, group in found.items():
-            if len({(use.sha256, use.cipher, use.aes_key, use.ivt) for use in group}) > 1:
+            if (
+                len(
+                    {
+                        (use.sha256, use.cipher, use.aes_key, use.ivt, use.table_name, use.table_sha256)
+                        for use in group
+                    }
+                )
+                > 1
+            ):
                 raise DescriptionError(f"entries disagree about what is in {name}", artifact=name)
         return found
 

@@ -2,14 +2,16 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import BinaryIO, Protocol, cast
 
 from swagent.errors import DescriptionError, DeviceError, SettingsError
 from swagent.model import Compression
+from swagent.stream.chunks import CHUNK_BYTES, Chunk, pack
 
-from .compress import MAGIC_BYTES, Compressor, is_compressed
+from .compress import MAGIC_BYTES, ChunkedCompressor, Compressor, is_compressed
 from .encrypt import Encryptor, synthetic_ivt
 from .entries import Entry
 from .writer import BLOCK_BYTES, ArchiveWriter, check_member_name
@@ -29,6 +31,8 @@ class Staged:
         sha256: of the stored bytes, 32 bytes.
         ivt: initialisation vector of an encrypted member, else None.
         offset: where the stored bytes begin in the scratch file; None when they are the source file's.
+        table_name: of its chunk table, "" when it gets none.
+        table: the table.
     """
 
     name: str
@@ -40,6 +44,8 @@ class Staged:
     sha256: bytes
     ivt: bytes | None
     offset: int | None
+    table_name: str = ""
+    table: bytes = b""
 
 
 class Sources:
@@ -94,9 +100,11 @@ class Staging:
         sources: finds them.
         folder: where scratch files go; there must be room for all members that are compressed or encrypted here.
         aes_key: key of the key file, None without.
+        tables: give every member a chunk table that is installed directly and longer than a chunk.
     """
 
-    def __init__(self, sources: Sources, folder: str, aes_key: bytes | None) -> None:
+    def __init__(self, sources: Sources, folder: str, aes_key: bytes | None, *, tables: bool = False) -> None:
+        self._tables = tables
         self._sources = sources
         self._folder = folder
         self._aes_key = aes_key
@@ -159,18 +167,30 @@ class Staging:
             )
         ((compression, key, ivt),) = steps
         carried = next((use.compression for use in uses if use.compression is not Compression.NONE), None)
+        table_name = self._table_name(uses, size_bytes)
         plain = _Piece(fd, 0, size_bytes)
         plain_bytes = size_bytes
         if compression is Compression.NONE and carried is not None:
             plain_bytes = _count_plain(plain, carried, name)
         packed, stored = plain, None
+        lengths: Sequence[int] | None = None
         with _temporary(self._folder) as middle:
             if compression is not Compression.NONE:
                 target = self._scratch_file() if key is None else middle
-                packed = stored = _rewrite(plain, Compressor(compression, size_bytes), target)
+                if table_name and compression is not Compression.XZ:
+                    engine = ChunkedCompressor(compression, size_bytes, 1 if key is None else 16)
+                    packed = stored = _rewrite(plain, engine, target)
+                    lengths = engine.lengths
+                else:
+                    packed = stored = _rewrite(plain, Compressor(compression, size_bytes), target)
             if key is not None:
                 ivt = ivt or synthetic_ivt(key, name, packed.sha256 or _hash(packed))
                 stored = _rewrite(packed, Encryptor(key, ivt), self._scratch_file())
+        table = b""
+        if table_name:
+            # one can go on at a chunk that begins at a known plain byte: not in what others have compressed, nor in xz
+            points = carried is None or lengths is not None
+            table = _table(stored or plain, plain if points else None, lengths, plain_bytes)
         return Staged(
             name=name,
             path=path,
@@ -181,7 +201,22 @@ class Staging:
             sha256=stored.sha256 if stored is not None else _hash(plain),
             ivt=ivt if key is not None else None,
             offset=stored.offset if stored is not None else None,
+            table_name=table_name,
+            table=table,
         )
+
+    def _table_name(self, uses: Sequence[Entry], size_bytes: int) -> str:
+        """Name of the member's chunk table, "" if it gets none."""
+        names = {use.table_name for use in uses if use.table_name}
+        if len(names) > 1:
+            raise DescriptionError(
+                f"entries disagree about the chunk table of {uses[0].filename}: {', '.join(sorted(names))}",
+                artifact=uses[0].filename,
+            )
+        if names:
+            return names.pop()
+        wanted = self._tables and size_bytes > CHUNK_BYTES and any(use.streamed for use in uses)
+        return f"{uses[0].filename}.chunks" if wanted else ""
 
     def _key_of(self, use: Entry) -> bytes | None:
         if not use.cipher:
@@ -223,15 +258,24 @@ class _Piece:
     size_bytes: int
     sha256: bytes = b""
 
-    def blocks(self) -> Iterator[memoryview]:
+    def blocks(self, lengths: Iterable[int] = ()) -> Iterator[memoryview]:
+        """All of it, in blocks of these lengths, then of ``BLOCK_BYTES``; the last one may be shorter."""
         buffer = memoryview(bytearray(BLOCK_BYTES))
-        done = 0
-        while done < self.size_bytes:
-            n = os.preadv(self.fd, [buffer[: self.size_bytes - done]], self.offset + done)
-            if n == 0:
-                raise OSError(0, "it became shorter while it was read")
-            yield buffer[:n]
-            done += n
+        at, end = self.offset, self.offset + self.size_bytes
+        for length in chain(lengths, repeat(BLOCK_BYTES)):
+            if at == end:
+                return
+            size = min(length, end - at)
+            if size > len(buffer):
+                buffer = memoryview(bytearray(size))
+            done = 0
+            while done < size:
+                n = os.preadv(self.fd, [buffer[done:size]], at + done)
+                if n == 0:
+                    raise OSError(0, "it became shorter while it was read")
+                done += n
+            yield buffer[:size]
+            at += size
 
 
 class _Engine(Protocol):
@@ -268,6 +312,25 @@ def _hash(piece: _Piece) -> bytes:
     for block in piece.blocks():
         digest.update(block)
     return digest.digest()
+
+
+def _table(stored: _Piece, plain: _Piece | None, lengths: Sequence[int] | None, plain_bytes: int) -> bytes:
+    """The chunk table of a member; without ``plain`` one that says nothing of plain bytes."""
+    from hashlib import sha256
+
+    cuts = lengths
+    if cuts is None and stored.size_bytes and plain is not None:
+        # the padding of what is encrypted belongs to the last chunk, also where it would begin another
+        count = max(-(-plain_bytes // CHUNK_BYTES), 1)
+        cuts = [CHUNK_BYTES] * (count - 1) + [stored.size_bytes - CHUNK_BYTES * (count - 1)]
+    elif cuts is not None:
+        cuts = [*cuts[:-1], stored.size_bytes - sum(cuts[:-1])]
+    stored_blocks = ((len(block), sha256(block).digest()) for block in stored.blocks(cuts or ()))
+    if plain is None:
+        return pack((Chunk(*row) for row in stored_blocks), chunk_bytes=0, plain_bytes=plain_bytes)
+    digests = chain((sha256(block).digest() for block in plain.blocks()), repeat(sha256().digest()))
+    chunks = (Chunk(*row, digest) for row, digest in zip(stored_blocks, digests, strict=False))
+    return pack(chunks, chunk_bytes=CHUNK_BYTES, plain_bytes=plain_bytes)
 
 
 def _count_plain(piece: _Piece, compression: Compression, name: str) -> int:

@@ -114,4 +114,6 @@ def _judge(contents: Contents, content: Content, *, signed: bool) -> Judged:
         evidence = Evidence.NOTHING
     plain = contents.can_open_plain(content)
     n_bytes = drain(contents.open(content, plain=plain))
+    if content.table_name:
+        contents.judge_table(content)
     return Judged(content, evidence, n_bytes if plain else None)

@@ -59,7 +59,7 @@ def codec_of(
         len(stored),
         sha256(stored).digest() if hashed else None,
         compression,
-        (lambda: Decryptor(AES_KEY, AES_IV)) if cipher else None,
+        (lambda iv: Decryptor(AES_KEY, iv or AES_IV)) if cipher else None,
         plain_bytes,
     )
 

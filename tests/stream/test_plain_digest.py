@@ -30,8 +30,8 @@ def opened(plain: bytes, *, packed: bool, secret: bool, hashed: bool) -> Artifac
         n = encryptor.update_into(memoryview(stored), out)
         stored = bytes(out[:n]) + encryptor.finalize()
 
-    def decryptor() -> Decoder:
-        return Decryptor(KEY, IV)
+    def decryptor(vector: bytes) -> Decoder:
+        return Decryptor(KEY, vector or IV)
 
     digest = hashlib.sha256(stored).digest() if hashed else None
     compression = Compression.ZLIB if packed else Compression.NONE

@@ -8,7 +8,7 @@ from hashlib import sha256
 import pytest
 
 from swagent.errors import ArchiveError
-from swagent.stream.ring import HashThread, Producer, Ring, Stopped
+from swagent.stream.ring import HashThread, Producer, Ring, Stopped, gathering
 from tests.faults.images import noise
 
 
@@ -94,7 +94,7 @@ def test_a_producer_gathers_pieces(sizes: list[int]) -> None:
     for size in sizes:
         pieces.append(memoryview(data)[at : at + size])
         at += size
-    producer = Producer(iter(pieces), Ring(slots=2, slot_bytes=4096))
+    producer = Producer(gathering(iter(pieces)), Ring(slots=2, slot_bytes=4096))
     views = [bytes(view) for view in producer]
     producer.stop()
     assert b"".join(views) == data
@@ -106,7 +106,7 @@ def test_an_error_comes_after_what_was_sound() -> None:
         yield memoryview(b"sound")
         raise ArchiveError("damaged")
 
-    producer = Producer(pieces(), Ring(slots=2, slot_bytes=4096))
+    producer = Producer(gathering(pieces()), Ring(slots=2, slot_bytes=4096))
     found = []
     with pytest.raises(ArchiveError, match="damaged"):
         found += [bytes(view) for view in producer]
@@ -123,7 +123,7 @@ def test_a_producer_nobody_reads_from_can_be_stopped() -> None:
             produced += 1
             yield memoryview(bytes(4096))
 
-    producer = Producer(endless(), Ring(slots=2, slot_bytes=4096))
+    producer = Producer(gathering(endless()), Ring(slots=2, slot_bytes=4096))
     time.sleep(0.05)
     producer.stop()
     assert produced <= 3, "a ring of two buffers holds no more"
