@@ -115,14 +115,17 @@ class Writing:
         """Of a file: judge everything that is not streamed, and lay out the scripts, before anything is written."""
         judged: set[tuple[str, bytes | None]] = set()
         for planned in self._plan.entries:
-            first = self._policy.verify_first or planned.artifact.prop("verify-first") == "true"
-            if planned.fate is not Fate.STAGED and not (planned.fate is Fate.DIRECT and first):
+            if planned.fate not in (Fate.STAGED, Fate.DIRECT):
                 continue
             art = planned.artifact
-            if (art.filename, art.sha256) not in judged:
+            first = self._policy.verify_first or art.prop("verify-first") == "true"
+            if (planned.fate is Fate.STAGED or first) and (art.filename, art.sha256) not in judged:
                 member = index[art.filename]
                 named(art, lambda art=art, member=member: drain(self._members.open(art, member, stored=True)))  # type: ignore[misc]  # lambda defaults
                 judged.add((art.filename, art.sha256))
+            self._members.open(
+                art, index[art.filename]
+            )  # its chunk table, if it has one, is read and must fit
         for planned in self._plan.scripts:
             art = planned.artifact
             if art.filename and self._workers.card(art).data:
@@ -142,7 +145,6 @@ class Writing:
                 continue
             for planned in uses:
                 if planned.fate is Fate.DIRECT:
-                    self._apply_partitions()
                     self._install_direct(planned, member)
         nothing_missing(wanted)
 
@@ -153,7 +155,6 @@ class Writing:
         for planned in uses:
             judge_size(planned.artifact, member)
         if len(uses) == 1 and uses[0].fate is Fate.DIRECT:
-            self._apply_partitions()
             self._install_direct(uses[0], member)
             return
         self._members.stage(uses[0].artifact, member)
@@ -162,8 +163,9 @@ class Writing:
                 self._members.lay_out_script(planned.artifact, self._members.open_staged(planned.artifact))
 
     def _install_direct(self, planned: Planned, member: Member) -> None:
-        art = planned.artifact
-        self._install_one(planned, self._members.open(art, member, resume=self._was_cut(planned)))
+        data = self._members.open(planned.artifact, member, resume=self._was_cut(planned))
+        self._apply_partitions()  # only now: a chunk table that does not fit is no reason to begin
+        self._install_one(planned, data)
 
     def _install_staged(self, planned: Planned, index: Mapping[str, Member] | None) -> None:
         art = planned.artifact

@@ -201,6 +201,8 @@ def serving(content: bytes, *plan: Answer, tls: ssl.SSLContext | None = None) ->
     """A server on a port of its own, until the block ends."""
     server = Server(content, list(plan), scheme="https" if tls else "http")
     listener = socket.create_server(("127.0.0.1", 0))
+    # what counts as sent has left, but for this much
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
     server.port = listener.getsockname()[1]
     workers: list[threading.Thread] = []
 
