@@ -46,7 +46,8 @@ def environment(device: Device) -> dict[str, str]:
 
 
 def install(device: Device, server: Server, *more: str) -> Done:
-    return run_swagent([*words(device, server), "--json", *more], device.folder, **environment(device))
+    state = str(device.folder / "state")
+    return run_swagent([*words(device, server), "--json", *more], device.folder, STATE_DIRECTORY=state)
 
 
 def cut_by_power(device: Device, image: Image, *, tenths: int = 9) -> None:
@@ -144,18 +145,16 @@ def test_what_goes_wrong_while_it_goes_on(device: Device, fault: str) -> None:
     raw = image.raw
     last = len(raw) - 2 * MIB
     with serving(raw) as server:
-        server.plan = [
-            Exchange.serve,
-            {
-                "drops": serve(cut_bytes=MIB),
-                "stalls": serve(cut_bytes=MIB, how="stall"),
-                "truncated": serve(content=raw[:last], Content_Range=f"bytes 0-{last - 1}/{last}"),
-                "no ranges": serve(ranges=False),
-                "changed": Changed(other, ETag='"v2"'),
-                "lies": Changed(other),
-                "gone": lambda exchange: exchange.refuse(410),
-            }[fault],
-        ]
+        then: dict[str, Answer] = {
+            "drops": serve(cut_bytes=MIB),
+            "stalls": serve(cut_bytes=MIB, how="stall"),
+            "truncated": serve(content=raw[:last], Content_Range=f"bytes 0-{last - 1}/{last}"),
+            "no ranges": serve(ranges=False),
+            "changed": Changed(other, ETag='"v2"'),
+            "lies": Changed(other),
+            "gone": lambda exchange: exchange.refuse(410),
+        }
+        server.plan = [Exchange.serve, then[fault]]
         done = install(device, server)
         assert "Traceback" not in done.text
         if fault == "no ranges":
