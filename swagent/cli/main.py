@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from swagent.errors import SwagentError, UsageError
 
-from .options import Command, help_text, nearest, parse
+from .options import Command, Group, help_text, nearest, parse
 
 # verb, module below swagent.cli (its COMMAND has the options), what it is for
 VERBS: tuple[tuple[str, str, str], ...] = (
@@ -21,6 +21,7 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("extract", "extract", "list or unpack an update"),
     ("handlers", "handlers", "list the handlers: what they serve, where they come from"),
     ("confirm", "confirm", "after the reboot: run the checks, keep the update or give it up"),
+    ("uptane", "uptane", "keep a vehicle up to date from a Director and an Image repository"),
     ("config", "config", "show the settings in force and where each comes from"),
 )
 
@@ -74,7 +75,14 @@ def _run(words: list[str]) -> int:
         verb, rest = "install", words
     else:
         verb, rest = words[0], words[1:]
-    command = _command(verb)
+    command = _command(verb, VERBS)
+    if isinstance(command, Group):
+        if not rest or rest[0] in ("--help", "-h"):
+            sys.stdout.write(_group_overview(command))
+            return 0 if rest else 2
+        group, verb, rest = command, rest[0], rest[1:]
+        command = _command(verb, group.verbs, group.name)
+    assert isinstance(command, Command)  # noqa: S101 - groups hold no groups
     if "--help" in rest or "-h" in rest:
         from .terminal import width_of
 
@@ -88,17 +96,32 @@ def _run(words: list[str]) -> int:
     return code
 
 
-def _command(verb: str) -> Command:
-    for name, module, _ in VERBS:
+def _command(verb: str, verbs: tuple[tuple[str, str, str], ...], group: str = "") -> Command | Group:
+    for name, module, _ in verbs:
         if name == verb:
             from importlib import import_module
 
-            command: Command = import_module(f"swagent.cli.{module}").COMMAND
+            command: Command | Group = import_module(f"swagent.cli.{module}").COMMAND
             return command
+    words = " ".join(["swagent", group, "--help"] if group else ["swagent", "--help"])
     raise UsageError(
-        f"unknown command {verb!r}",
-        hint=nearest(verb, [name for name, _, _ in VERBS]) or "`swagent --help` lists the commands",
+        f"unknown command {f'{group} {verb}'.strip()!r}",
+        hint=nearest(verb, [name for name, _, _ in verbs]) or f"`{words}` lists the commands",
     )
+
+
+def _group_overview(group: Group) -> str:
+    lines = [
+        f"usage: swagent {group.name} COMMAND [OPTIONS]",
+        "",
+        group.summary,
+        "",
+        "commands:",
+        *(f"  {name:<10} {summary}" for name, _, summary in group.verbs),
+        "",
+        f"`swagent {group.name} COMMAND --help` tells more.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _overview() -> str:

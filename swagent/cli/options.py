@@ -56,6 +56,20 @@ class Command(NamedTuple):
     examples: tuple[str, ...] = ()
 
 
+class Group(NamedTuple):
+    """A verb with verbs of its own.
+
+    Attributes:
+        name: as typed, such as ``uptane``.
+        summary: one line for the list of commands.
+        verbs: each with its module below ``swagent.cli`` and what it is for, as in ``main.VERBS``.
+    """
+
+    name: str
+    summary: str
+    verbs: tuple[tuple[str, str, str], ...]
+
+
 class Args:
     """What was typed.
 

@@ -33,6 +33,10 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})\Z"
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"\Z')
 
 
+class NotThere(TransportError):
+    """The server says that it has no such file, or none for us."""
+
+
 class Broken(Exception):
     """Another attempt may succeed.
 
@@ -113,6 +117,15 @@ class Client:
         self._budget_bytes = 0
         if address.scheme == "https":
             self._context(own=True)  # a certificate that cannot be used is told at once
+
+    def at(self, name: str) -> "Client":
+        """A client for a file below this address, quoted already; it shares the connections."""
+        from copy import copy
+
+        other = copy(self)
+        other.address = self.address._replace(target=self.address.target + name)
+        other.name = other.address.shown
+        return other
 
     def close(self) -> None:
         """Close all connections."""
@@ -356,7 +369,8 @@ def _refusal(status: int, retry_after: str, shown: str) -> Exception:
         404: "is the name right?",
         407: "the proxy wants a user and a password: put them into the proxy's URL in the settings",
     }.get(status, "")
-    return TransportError(f"{shown}: the server answers {status}", hint=hint)
+    kind = NotThere if status in (403, 404, 410) else TransportError
+    return kind(f"{shown}: the server answers {status}", hint=hint)
 
 
 def _translated(exc: Exception, shown: str) -> Exception:

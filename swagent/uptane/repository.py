@@ -78,7 +78,7 @@ class Repository:
         name: ``director`` or ``image``.
         codec: the encoding.
         rules: the rule set.
-        root: the root that is trusted already, as stored or provisioned.
+        root: the root that is trusted already, as stored or provisioned; it must be signed as it demands itself.
         now_s: the verified time, in seconds since the epoch.
         floors: what earlier cycles reached.
 
@@ -86,7 +86,8 @@ class Repository:
         voided: roles whose stored files a new root's keys have made void.
 
     Raises:
-        InvalidMetadata: the stored root cannot be understood.
+        InvalidMetadata: the root cannot be understood.
+        RootRotationError: it is not signed.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Repository:
         self._now_s = now_s
         self.floors = floors
         self.root = self._decode(root, ROOT)
+        self._judge_rotation(self.root, _body(self.root, Root), "its own")
         self.timestamp: Document | None = None
         self.snapshot: Document | None = None
         self.targets: dict[str, Document] = {}
@@ -362,9 +364,8 @@ class Repository:
         judge_thresholds(body, repository=self.name)
         if facts is not None:
             self._judge_listed_version(new, facts, role, SNAPSHOT)
-        floor = dict(self.floors.listed).get(role, 0)
-        before = self.targets.get(role)
-        self._judge_version(new, role, max(floor, before.version if before is not None else 0))
+        # what snapshots listed is the floor, not the stored file: new snapshot keys lift the one (§5.4.4.5)
+        self._judge_version(new, role, dict(self.floors.listed).get(role, 0))
         self._judge_expiry(new, role)
         if self.name == DIRECTOR and body.delegations:
             raise InvalidMetadata(
@@ -374,10 +375,7 @@ class Repository:
                 expected="no delegations",
                 found=f"{len(body.delegations.entries) or 1} delegations",
             )
-        self.targets[role] = new
-        if facts is None:
-            listed = {**dict(self.floors.listed), role: new.version}
-            self.floors = self.floors._replace(listed=tuple(sorted(listed.items())))
+        self._keep(role, new)
         return new
 
     # -- looking for an image
@@ -581,6 +579,10 @@ class Repository:
             )
         else:
             self.targets[role] = document
+            if self.name == DIRECTOR and not self._rules.director_lists:  # no snapshot sets its floor
+                listed = dict(self.floors.listed)
+                listed[role] = max(listed.get(role, 0), document.version)
+                self.floors = self.floors._replace(listed=tuple(sorted(listed.items())))
 
 
 class _Answer(NamedTuple):

@@ -30,7 +30,7 @@ class Fetch(Protocol):
 
         Args:
             repository: ``director`` or ``image``.
-            name: such as ``2.root.json``.
+            name: such as ``2.root.json``; a role's name may hold anything, so it is for the other side to quote.
             max_bytes: read no more than one byte beyond.
 
         Raises:
@@ -75,7 +75,7 @@ class Refresh:
         now_s: the verified time.
 
     Raises:
-        InvalidMetadata: the stored root cannot be understood.
+        UptaneError: the stored root cannot be understood, or is not signed.
         SettingsError: there is no root.
     """
 
@@ -240,9 +240,7 @@ class Refresh:
 
     def _versioned(self, role: str, version: int | None) -> tuple[str, ...]:
         """Names of a file, the likelier first."""
-        from urllib.parse import quote
-
-        plain = f"{quote(role, safe='')}.{self._codec.extension}"
+        plain = f"{role}.{self._codec.extension}"
         root = self.repository.root.body
         consistent = isinstance(root, Root) and root.consistent_snapshot
         if version is None:

@@ -1,0 +1,142 @@
+"""Where trusted metadata is kept: plain files, each replaced whole.
+
+``<folder>/<repository>/current/<role>.<ext>`` is what was accepted last, ``previous/`` what it replaced, and
+``floors.json`` the versions below which nothing is accepted. Without ``split`` (a plain TUF repository) files lie in
+the folder itself and nothing previous is kept.
+"""
+
+import os
+from urllib.parse import quote
+
+from swagent.errors import DeviceError
+from swagent.store.atomic import fsync_folder, make_folders, replace
+from swagent.uptane.metadata import TIMESTAMP
+from swagent.uptane.repository import NO_FLOORS, Floors
+
+FILE_MAX_BYTES = 16 * 1024 * 1024
+
+
+class FileStore:
+    """A ``refresh.Store`` in a folder.
+
+    Args:
+        folder: made when something is saved.
+        extension: of file names, without the dot.
+        split: one folder for each repository, with what was replaced beside it.
+    """
+
+    def __init__(self, folder: str, extension: str, *, split: bool = True) -> None:
+        self.folder = folder
+        self._extension = extension
+        self._split = split
+
+    def path(self, repository: str, role: str, *, previous: bool = False) -> str:
+        """Where a role's file lies."""
+        name = f"{quote(role, safe='')}.{self._extension}"
+        if not self._split:
+            return os.path.join(self.folder, name)
+        return os.path.join(self.folder, repository, "previous" if previous else "current", name)
+
+    def load(self, repository: str, role: str) -> bytes | None:
+        """The file that was accepted last, None when there is none.
+
+        Raises:
+            DeviceError: it cannot be read.
+        """
+        return _read(self.path(repository, role))
+
+    def save(self, repository: str, role: str, raw: bytes) -> None:
+        """Replace it; what it replaces is kept as the previous one.
+
+        Raises:
+            DeviceError: it cannot be written; the old one stays.
+        """
+        path = self.path(repository, role)
+        try:
+            make_folders(os.path.dirname(path), mode=0o755)
+        except OSError as exc:
+            raise DeviceError(f"cannot make the folder of {path}: {exc.strerror}", path=path) from exc
+        if self._split:
+            old = _read(path)
+            if old is not None and old != raw:
+                kept = self.path(repository, role, previous=True)
+                try:
+                    make_folders(os.path.dirname(kept), mode=0o755)
+                except OSError as exc:
+                    raise DeviceError(f"cannot make the folder of {kept}: {exc.strerror}", path=kept) from exc
+                replace(kept, old)
+        replace(path, raw)
+
+    def forget(self, repository: str, role: str) -> None:
+        """Remove a file that a change of keys has made void.
+
+        Raises:
+            DeviceError: it cannot be removed.
+        """
+        path = self.path(repository, role)
+        try:
+            os.unlink(path)
+            fsync_folder(os.path.dirname(path))
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise DeviceError(f"cannot remove {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+
+    def floors(self, repository: str) -> Floors:
+        """The versions below which nothing is accepted; those of the files alone where the list is damaged.
+
+        Raises:
+            DeviceError: it cannot be read.
+        """
+        raw = _read(self._floors_path(repository)) if self._split else None
+        if raw is None:
+            return NO_FLOORS
+        try:
+            return _floors(raw)
+        except ValueError:
+            return NO_FLOORS
+
+    def save_floors(self, repository: str, floors: Floors) -> None:
+        """Replace them.
+
+        Raises:
+            DeviceError: they cannot be written.
+        """
+        if not self._split:
+            return
+        import json
+
+        tree = {TIMESTAMP: floors.timestamp, "snapshot": floors.snapshot, "listed": dict(floors.listed)}
+        path = self._floors_path(repository)
+        try:
+            make_folders(os.path.dirname(path), mode=0o755)
+        except OSError as exc:
+            raise DeviceError(f"cannot make the folder of {path}: {exc.strerror}", path=path) from exc
+        replace(path, json.dumps(tree, sort_keys=True).encode() + b"\n")
+
+    def _floors_path(self, repository: str) -> str:
+        return os.path.join(self.folder, repository, "floors.json")
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(FILE_MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        raise DeviceError(f"cannot read {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+    return raw
+
+
+def _floors(raw: bytes) -> Floors:
+    from swagent.uptane.canonical import load
+
+    tree = load(raw)
+    if not isinstance(tree, dict) or not isinstance(tree.get("listed"), dict):
+        raise ValueError("no floors")
+    listed = tree["listed"].items()
+    numbers = [tree.get(TIMESTAMP), tree.get("snapshot"), *(version for _, version in listed)]
+    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        raise ValueError("a version is no number")
+    return Floors(tree[TIMESTAMP], tree["snapshot"], tuple(sorted(listed)))
