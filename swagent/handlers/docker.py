@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
-from urllib.parse import quote
 
 from swagent.errors import (
     DescriptionError,
@@ -17,7 +16,7 @@ from swagent.errors import (
 )
 from swagent.model import Artifact, Data, Kind, Needs, Phase, Sink
 
-from .api import Context, Engine, chunks, handler
+from .api import Card, Context, Engine, chunks, handler
 from .options import plain_size
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -106,32 +105,68 @@ def _withheld(pieces: Iterator[memoryview]) -> Iterator[bytes]:
     yield bytes(kept)
 
 
+class Waits(NamedTuple):
+    """How long to wait.
+
+    Attributes:
+        timeout: seconds that the engine has for it
+    """
+
+    timeout: int = 120
+
+
+class Named(NamedTuple):
+    """What is meant.
+
+    Attributes:
+        name: of what
+        timeout: seconds that the engine has for it
+    """
+
+    name: str
+    timeout: int = 120
+
+
+class MayBeNamed(NamedTuple):
+    """What it is to be called.
+
+    Attributes:
+        name: without one the engine makes one up
+        timeout: seconds that the engine has for it
+    """
+
+    name: str | None = None
+    timeout: int = 120
+
+
+class Removed(NamedTuple):
+    """What is meant, and whether it has to be there.
+
+    Attributes:
+        name: of what
+        timeout: seconds that the engine has for it
+        allow_missing: succeed when there is none of that name
+    """
+
+    name: str
+    timeout: int = 120
+    allow_missing: bool = False
+
+
 class _Action:
     """What is done after everything is installed: one request.
 
     Attributes:
         method: of HTTP.
-        target: path with ``{name}`` in it, if it takes one.
+        target: path and query, with ``{name}`` where a name belongs.
         names: what a name looks like.
     """
 
-    card: ClassVar[Any]
+    card: ClassVar[Card]
+    Options: ClassVar[type]
     method: ClassVar[str] = "POST"
     target: ClassVar[str]
     names: ClassVar[re.Pattern[str]] = _NAME
-
-    class Options(NamedTuple):
-        """What to do it with.
-
-        Attributes:
-            name: of what
-            timeout: seconds that the engine has for it
-            allow_missing: succeed when there is none of that name
-        """
-
-        name: str
-        timeout: int = 120
-        allow_missing: bool = False
 
     def preflight(self, art: Artifact, opt: Any, ctx: Context) -> Needs:
         """Whether the engine is there, and the name can be one."""
@@ -144,7 +179,7 @@ class _Action:
         return Needs(target=f"container engine: {self.method} {self._target(opt)}")
 
     def run(self, art: Artifact, opt: Any, phase: Phase, ctx: Context) -> None:
-        """Do it in the phase ``postinst``; what is sent is looked at in the phase before.
+        """Do it in the phase ``postinst``; what is sent is looked at in the phase before, too.
 
         Raises:
             HandlerError: the engine refuses.
@@ -174,26 +209,15 @@ class _Action:
         raise _refusal(art, status, body)
 
     def _target(self, opt: Any) -> str:
-        return self.target.format(name=quote(getattr(opt, "name", None) or "", safe="/:@"))
-
-
-class _Create(_Action):
-    """The member is the request: a JSON object as the engine's API describes it."""
-
-    class Options(NamedTuple):
-        """How long to wait.
-
-        Attributes:
-            timeout: seconds that the engine has for it
-        """
-
-        timeout: int = 120
+        name = getattr(opt, "name", None)
+        return self.target.format(name=name) if name else self.target.partition("?")[0]
 
 
 @handler("docker_imagedelete", kinds=Kind.SCRIPT, streams=False, data=False)
 class ImageDelete(_Action):
     """Delete a container image after everything is installed."""
 
+    Options = Removed
     method = "DELETE"
     target = "/images/{name}"
     names = _IMAGE
@@ -203,43 +227,23 @@ class ImageDelete(_Action):
 class ImagePrune(_Action):
     """Delete all container images that have no name and are not used, after everything is installed."""
 
+    Options = Waits
     target = "/images/prune"
-
-    class Options(NamedTuple):
-        """How long to wait.
-
-        Attributes:
-            timeout: seconds that the engine has for it
-        """
-
-        timeout: int = 120
 
 
 @handler("docker_containercreate", kinds=Kind.SCRIPT, streams=False)
-class ContainerCreate(_Create):
+class ContainerCreate(_Action):
     """Create a container after everything is installed; the member is the engine's JSON object for it."""
 
-    target = "/containers/create"
-
-    class Options(NamedTuple):
-        """What to do it with.
-
-        Attributes:
-            name: of the container; without one the engine makes one up
-            timeout: seconds that the engine has for it
-        """
-
-        name: str | None = None
-        timeout: int = 120
-
-    def _target(self, opt: Any) -> str:
-        return self.target + (f"?name={opt.name}" if opt.name else "")
+    Options = MayBeNamed
+    target = "/containers/create?name={name}"
 
 
 @handler("docker_containerdelete", kinds=Kind.SCRIPT, streams=False, data=False)
 class ContainerDelete(_Action):
     """Delete a container after everything is installed."""
 
+    Options = Removed
     method = "DELETE"
     target = "/containers/{name}"
 
@@ -248,6 +252,7 @@ class ContainerDelete(_Action):
 class ContainerStart(_Action):
     """Start a container after everything is installed; one that runs is fine."""
 
+    Options = Named
     target = "/containers/{name}/start"
 
 
@@ -255,13 +260,15 @@ class ContainerStart(_Action):
 class ContainerStop(_Action):
     """Stop a container after everything is installed; one that does not run is fine."""
 
+    Options = Removed
     target = "/containers/{name}/stop"
 
 
 @handler("docker_networkcreate", kinds=Kind.SCRIPT, streams=False)
-class NetworkCreate(_Create):
+class NetworkCreate(_Action):
     """Create a network after everything is installed; the member is the engine's JSON object for it."""
 
+    Options = Waits
     target = "/networks/create"
 
 
@@ -269,14 +276,16 @@ class NetworkCreate(_Create):
 class NetworkDelete(_Action):
     """Delete a network after everything is installed."""
 
+    Options = Removed
     method = "DELETE"
     target = "/networks/{name}"
 
 
 @handler("docker_volumecreate", kinds=Kind.SCRIPT, streams=False)
-class VolumeCreate(_Create):
+class VolumeCreate(_Action):
     """Create a volume after everything is installed; the member is the engine's JSON object for it."""
 
+    Options = Waits
     target = "/volumes/create"
 
 
@@ -284,6 +293,7 @@ class VolumeCreate(_Create):
 class VolumeDelete(_Action):
     """Delete a volume after everything is installed."""
 
+    Options = Removed
     method = "DELETE"
     target = "/volumes/{name}"
 

@@ -4,6 +4,7 @@ import io
 import socket
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
@@ -58,17 +59,13 @@ class Engine:
         headers = {"Content-Type": content_type} if content_type else {}
         if size_bytes is not None:
             headers["Content-Length"] = str(size_bytes)
-        source = _Source(body) if body is not None else None
         connection = HTTPConnection("localhost")
         patient = _PatientSocket(self._waiting, self._timeout_s)
         connection.sock = patient  # all that it uses of a socket
         try:
             patient.connect(self._path)
-            try:
-                connection.request(method, target, body=source, headers=headers)
-            except (BrokenPipeError, ConnectionResetError):
-                if source is None or not source.begun:
-                    raise  # else it may have said why it takes no more
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have said why it takes no more
+                connection.request(method, target, body=body, headers=headers)
             patient.begin_answer()
             reply = connection.getresponse()
             found = reply.read(ANSWER_BYTES_MAX + 1)
@@ -84,7 +81,7 @@ class Engine:
         except HTTPException as exc:
             reason = str(exc) or type(exc).__name__
             raise TransportError(
-                f"{self._path}: the answer to {method} {target} makes no sense: {reason}"
+                f"{self._path}: the answer to {method} {target} makes no sense: {reason[:80]!r}"
             ) from exc
         finally:
             connection.close()
@@ -96,19 +93,6 @@ class Engine:
         if reply.length:  # what the header promised beyond that
             raise TransportError(f"{self._path}: the answer to {method} {target} broke off")
         return reply.status, found
-
-
-class _Source:
-    """A body; knows whether it has been begun."""
-
-    def __init__(self, pieces: Iterable[bytes | memoryview]) -> None:
-        self._pieces = pieces
-        self.begun = False
-
-    def __iter__(self) -> Any:
-        for piece in self._pieces:
-            self.begun = True
-            yield piece
 
 
 class _PatientSocket:

@@ -22,7 +22,7 @@ from swagent.errors import (
     TransportError,
 )
 from swagent.handlers import BUILT_INS
-from swagent.handlers.docker import BODY_BYTES_MAX, WITHHELD_BYTES
+from swagent.handlers.docker import BODY_BYTES_MAX, WITHHELD_BYTES, _withheld
 from swagent.hw.engine import Engine
 from swagent.model import Artifact, Kind, Phase
 from swagent.testing import FakeContext, FakeData, FakeEngine, FakeHardware, install, run_script
@@ -108,6 +108,22 @@ def test_the_end_is_withheld_until_the_verdict(
         assert not request.complete
         assert len(request.body) <= size_bytes - min(size_bytes, WITHHELD_BYTES)
     assert engine.images == {}
+
+
+def test_memory_does_not_grow_with_the_image() -> None:
+    read_bytes = sent_bytes = most_bytes = 0
+
+    def pieces() -> Iterator[memoryview]:
+        nonlocal read_bytes
+        for _ in range(1000):
+            read_bytes += 100_000
+            yield memoryview(bytes(100_000))
+
+    for piece in _withheld(pieces()):
+        most_bytes = max(most_bytes, read_bytes - sent_bytes)
+        sent_bytes += len(piece)
+    assert sent_bytes == 100_000_000
+    assert most_bytes <= 2 * WITHHELD_BYTES + 100_000
 
 
 def test_of_a_direct_one_nothing_is_sent_before_the_verdict(engine: FakeEngine, tmp_path: Path) -> None:

@@ -190,6 +190,14 @@ def test_silence_at_the_ends(at: int, tmp_path: Path) -> None:
     assert released(done)
 
 
+@pytest.mark.parametrize("at", [0, 1, 12, 13])
+def test_a_port_that_vanishes(at: int, tmp_path: Path) -> None:
+    done = flash(tmp_path, Fault("unplugged", at), retries=1)
+    assert type(done.error) is DeviceError
+    assert "cannot open" in done.error.message, "the second attempt finds no port"
+    assert released(done)
+
+
 def test_all_attempts_together_are_bounded(tmp_path: Path) -> None:
     done = flash(tmp_path, Fault("silent"), Fault("silent"), timeout=60, retries=50, total_timeout=1)
     assert type(done.error) is DeadlineError
