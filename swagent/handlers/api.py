@@ -13,7 +13,9 @@ from swagent.model import Artifact, Data, GpioLine, Kind, Needs, Phase, Reader, 
 
 if TYPE_CHECKING:
     from swagent.hw.filesystem import Filesystem
+    from swagent.hw.mtd import Flash
     from swagent.hw.partitions import Disk
+    from swagent.hw.ubi import Ubi
 
 C = TypeVar("C", bound=type)
 Log = Callable[[str, str], None]
@@ -33,6 +35,7 @@ class Card(NamedTuple):
         overwrites: whether a ``device`` without a ``path`` is written as a whole, and so must not be in use.
         switches: whether it changes what boots, in POSTINSTALL: it then runs behind all other scripts, when everything
             else is durable.
+        reads_back_unasked: whether it compares unless ``verify-write`` is false.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Card(NamedTuple):
     reads_back: bool = False
     overwrites: bool = True
     switches: bool = False
+    reads_back_unasked: bool = False
 
 
 def handler(
@@ -55,11 +59,22 @@ def handler(
     reads_back: bool = False,
     overwrites: bool = True,
     switches: bool = False,
+    reads_back_unasked: bool = False,
 ) -> Callable[[C], C]:
     """Stamp a card on a handler class. Registers nothing: ``handlers/__init__`` lists the built-ins."""
 
     def stamp(cls: C) -> C:
-        card = Card(name, kinds, streams, data, attributes, reads_back, overwrites, switches)
+        card = Card(
+            name,
+            kinds,
+            streams,
+            data,
+            attributes,
+            reads_back or reads_back_unasked,
+            overwrites,
+            switches,
+            reads_back_unasked,
+        )
         cls.card = card  # type: ignore[attr-defined]  # the stamp itself
         return cls
 
@@ -334,6 +349,42 @@ class Hardware(Protocol):
         """The container engine; ``waiting`` is called while nothing moves, and may raise to stop."""
         ...
 
+    mtd_denied: frozenset[int]
+    """Numbers of MTDs on which no UBI is looked for."""
+
+    @property
+    def ubi(self) -> "Ubi":
+        """UBI devices and volumes."""
+        ...
+
+    def mtd_numbers(self) -> list[int]:
+        """The numbers of all MTDs."""
+        ...
+
+    def mtd_number(self, device: str) -> int:
+        """The number of an MTD: of ``mtd4``, ``/dev/mtd4``, a link to that, or the name of a partition.
+
+        Raises:
+            DeviceError: there is no such MTD, or several have this name.
+        """
+        ...
+
+    def flash(self, number: int, *, writable: bool = False, raw: bool = False) -> "Flash":
+        """Open an MTD; ``raw`` goes past the error correction of NAND.
+
+        Raises:
+            DeviceError: it cannot be opened.
+        """
+        ...
+
+    def flash_in_use(self, number: int) -> str:
+        """Why an MTD must not be written to now, "" if nothing holds it.
+
+        Raises:
+            DeviceError: that cannot be found out.
+        """
+        ...
+
 
 class BootEnv(Protocol):
     """The boot environment during one session: what is set here is written in one step, last."""
@@ -375,6 +426,8 @@ class Context(Protocol):
     """Whether handlers that can should read back what they wrote, even where the entry does not say so."""
     coming: list[Coming]
     """During preflight: partitions that will be there, or be another size, when the entries behind are installed."""
+    partitions: tuple[Artifact, ...]
+    """What this update does to layouts before its images: so an image may need what is not there beforehand."""
 
     def progress(self, n_bytes: int) -> None:
         """Tell that ``n_bytes`` more reached the target (``Data`` does so by itself)."""

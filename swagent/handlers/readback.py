@@ -99,19 +99,30 @@ def _size_bytes(fd: int, path: str, ctx: Context) -> int:
     raise DeviceError(f"{path} is neither a file nor a block device", path=path)
 
 
-def wanted(art: Artifact, *, always: bool) -> bool:
-    """Whether the entry or the unit (``always``) asks for it."""
-    return always or art.prop("verify-write") == "true"
+def wanted(art: Artifact, *, always: bool, unasked: bool = False) -> bool:
+    """Whether the entry or the unit (``always``) asks for it, or the handler does it ``unasked`` and nobody objects."""
+    word = art.prop("verify-write")
+    return always or word == "true" or (unasked and word != "false")
 
 
 class Expected:
-    """The digest that a target must have; made before the data is poured. Does nothing when nobody asked for it."""
+    """The digest that a target must have; made before the data is poured. Does nothing when nobody asked for it.
 
-    def __init__(self, art: Artifact, data: Data, ctx: Context) -> None:
+    Args:
+        art: the entry.
+        data: what is going to be written.
+        ctx: tells whether the unit asks for it.
+        unasked: do it unless the entry says no.
+
+    Attributes:
+        wanted: whether it is going to be compared.
+    """
+
+    def __init__(self, art: Artifact, data: Data, ctx: Context, *, unasked: bool = False) -> None:
         self._data = data
         self._hw = ctx.hw
-        self._wanted = wanted(art, always=ctx.verify_write)
-        if self._wanted:
+        self.wanted = wanted(art, always=ctx.verify_write, unasked=unasked)
+        if self.wanted:
             data.want_plain_sha256()
 
     def compare(self, fd: int, n_bytes: int, offset_bytes: int, path: str) -> None:
@@ -126,9 +137,16 @@ class Expected:
         Raises:
             DeviceError: the target gives back something else, or nothing.
         """
-        if not self._wanted:
+        if not self.wanted:
             return
-        found = self._hw.read_back(fd, n_bytes, offset_bytes=offset_bytes, path=path)
+        self.judge(self._hw.read_back(fd, n_bytes, offset_bytes=offset_bytes, path=path), n_bytes, path)
+
+    def judge(self, found: bytes, n_bytes: int, path: str) -> None:
+        """Compare the digest of what a target gives back.
+
+        Raises:
+            DeviceError: it is another one.
+        """
         expected = self._data.plain_sha256
         if found != expected:
             raise DeviceError(

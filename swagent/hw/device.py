@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .filesystem import Filesystem
     from .gpio import GpioLines
+    from .mtd import Flash
     from .partitions import Disk
     from .uart import Uart
+    from .ubi import Ubi
 
 Log = Callable[[str, str], None]
 
@@ -25,11 +27,15 @@ class Hardware:
     Args:
         tmpdir: the session's own folder; mount points are made below it.
         docker_socket: of the container engine, "" for the usual place.
+        mtd_denied: numbers of MTDs on which no UBI is looked for.
     """
 
-    def __init__(self, tmpdir: str, docker_socket: str = "") -> None:
+    def __init__(
+        self, tmpdir: str, docker_socket: str = "", mtd_denied: frozenset[int] = frozenset()
+    ) -> None:
         self._tmpdir = tmpdir
         self._docker_socket = docker_socket
+        self.mtd_denied = mtd_denied
 
     def image_target(self, path: str, *, offset_bytes: int = 0, allow_mounted: bool = False) -> BlockTarget:
         """Open an existing block device or file for an image; see ``block.open_image_target``."""
@@ -161,3 +167,34 @@ class Hardware:
         from .engine import SOCKET, Engine
 
         return Engine(self._docker_socket or SOCKET, waiting=waiting, timeout_s=timeout_s)
+
+    @property
+    def ubi(self) -> "Ubi":
+        """The kernel's UBI."""
+        from .ubi import KernelUbi
+
+        return KernelUbi()
+
+    def mtd_numbers(self) -> list[int]:
+        """The numbers of all MTDs."""
+        from .mtd import mtd_numbers
+
+        return mtd_numbers()
+
+    def mtd_number(self, device: str) -> int:
+        """The number of an MTD, however it is called; see ``mtd.mtd_number``. Raises DeviceError."""
+        from .mtd import mtd_number
+
+        return mtd_number(device)
+
+    def flash(self, number: int, *, writable: bool = False, raw: bool = False) -> "Flash":
+        """Open an MTD; see ``mtd.Mtd``. Raises DeviceError."""
+        from .mtd import Mtd
+
+        return Mtd(f"/dev/mtd{number}", writable=writable, raw=raw)
+
+    def flash_in_use(self, number: int) -> str:
+        """Why an MTD must not be written to now, "" if nothing holds it. Raises DeviceError."""
+        from .mtd import in_use
+
+        return in_use(number)

@@ -94,7 +94,7 @@ class RunningSystem:
             return self._overlap_of_file(path, status)
         if not stat.S_ISBLK(status.st_mode):
             return ""
-        return self._overlap_of_device(path, f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}")
+        return self.overlap_of(path, f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}")
 
     def share(self, path: str, other: str) -> bool:
         """Whether writing one of two block devices or files changes the other; what is not there shares nothing."""
@@ -112,7 +112,8 @@ class RunningSystem:
             return any(self._backing(below) == identity for below in self._below(device))
         return self._share(device, f"{os.major(two.st_rdev)}:{os.minor(two.st_rdev)}")
 
-    def _overlap_of_device(self, path: str, target: str) -> str:
+    def overlap_of(self, path: str, target: str) -> str:
+        """As ``overlap``, for the block device ``target`` (``major:minor``), which messages call ``path``."""
         root = self.root()
         if root:
             if target == root:

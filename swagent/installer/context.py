@@ -47,6 +47,7 @@ class SessionContext:
         self.dry_run = dry_run
         self.verify_write = verify_write
         self.coming: list[Coming] = []
+        self.partitions: tuple[Artifact, ...] = ()
         self.steps = 0
         self._bus = bus
         self._clock = clock

@@ -328,6 +328,7 @@ class Session:
         if plan.description.bootenv or names:
             env.require()
         env.check(plan.description.bootenv)
+        self._ctx.partitions = tuple(p.artifact for p in plan.entries if p.fate is Fate.APPLY)
         return plan._replace(
             entries=tuple(self._preflight_one(planned) for planned in plan.entries),
             scripts=tuple(self._preflight_one(planned) for planned in plan.scripts),

@@ -211,8 +211,9 @@ class Writing:
         except SwagentError as exc:
             ctx.tell("artifact.failed", message=exc.message)
             raise
-        read_back = self._workers.card(art).reads_back and wants_reading_back(
-            art, always=self._policy.verify_write
+        card = self._workers.card(art)
+        read_back = card.reads_back and wants_reading_back(
+            art, always=self._policy.verify_write, unasked=card.reads_back_unasked
         )
         ctx.tell(
             "artifact.done",

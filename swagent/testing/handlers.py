@@ -18,8 +18,10 @@ from swagent.hw.readback import read_back
 from swagent.model import Artifact, GpioLine, Kind, Needs, Phase, Reader, Sink
 
 from .data import FakeData
+from .flash import FakeFlash
 from .gpio import FakeGpio, FakeGpioLines
 from .storage import FakeDisk, FakeEmmc
+from .ubi import FakeUbi
 
 
 class FakeEnv:
@@ -74,6 +76,8 @@ class FakeHardware:
         read_only: paths that cannot be opened for writing.
         volumes: block device to the folder that appears when it is mounted.
         targets: every image target opened, in order.
+        flashes: number of an MTD to what it is; ``mtd_names`` has their names.
+        ubi: UBI devices; ``mtd_denied`` has MTDs that are left alone.
         before_read_back: called with the descriptor that is going to be read back: a place for a device to go wrong.
         lines: the GPIO lines.
         filesystems: device to the file system on it.
@@ -94,7 +98,14 @@ class FakeHardware:
         before_read_back: Callable[[int], None] | None = None,
         lines: FakeGpio | None = None,
         docker_socket: str = "",
+        flashes: dict[int, FakeFlash] | None = None,
+        mtd_names: dict[str, int] | None = None,
+        ubi: FakeUbi | None = None,
     ) -> None:
+        self.flashes = flashes or {}
+        self.mtd_names = mtd_names or {}
+        self.mtd_denied: frozenset[int] = frozenset()
+        self.ubi = ubi or FakeUbi(attached=False)
         self.before_read_back = before_read_back
         self.capacities = capacities or {}
         self.busy = busy or {}
@@ -242,6 +253,28 @@ class FakeHardware:
         """What ``docker_socket`` leads to."""
         return Engine(self.docker_socket, waiting=waiting, timeout_s=timeout_s)
 
+    def mtd_numbers(self) -> list[int]:
+        """The numbers in ``flashes``."""
+        return sorted(self.flashes)
+
+    def mtd_number(self, device: str) -> int:
+        """``mtdN``, ``/dev/mtdN`` or a name."""
+        for number in self.flashes:
+            if device in (f"mtd{number}", f"/dev/mtd{number}") or self.mtd_names.get(device) == number:
+                return number
+        raise DeviceError(f"there is no MTD {device}", path=device, errno=errno.ENODEV)
+
+    def flash(self, number: int, *, writable: bool = False, raw: bool = False) -> FakeFlash:
+        """The one in ``flashes``."""
+        self.flashes[number].open(writable=writable, raw=raw)
+        return self.flashes[number]
+
+    def flash_in_use(self, number: int) -> str:
+        """What ``busy`` says of ``/dev/mtdN``, and whether ``ubi`` is attached to it."""
+        if number in [device.mtd for device in self.ubi.devices()]:
+            return f"/dev/mtd{number} holds the UBI device ubi0"
+        return self.busy.get(f"/dev/mtd{number}", "")
+
 
 @dataclass
 class FakeContext:
@@ -250,6 +283,7 @@ class FakeContext:
     Attributes:
         tmpdir: an existing folder.
         hw: a stand-in, or the real ``swagent.hw.Hardware``.
+        partitions: entries that change layouts before.
         scripts: file name to content of script members.
         logged: ``(level, message)`` of every line.
         progressed_bytes: sum of what was reported.
@@ -263,6 +297,7 @@ class FakeContext:
     dry_run: bool = False
     verify_write: bool = False
     coming: list[api.Coming] = field(default_factory=list)
+    partitions: tuple[Artifact, ...] = ()
     scripts: dict[str, bytes] = field(default_factory=dict)
     logged: list[tuple[str, str]] = field(default_factory=list)
     progressed_bytes: int = 0

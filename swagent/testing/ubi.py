@@ -28,7 +28,10 @@ class FakeUbi:
 
     Attributes:
         log: what was changed, as ``"update rootfs"``.
+        mtd: number of the MTD below it.
         busy: names of volumes that something holds.
+        forgetful: name of a volume that gives back something else than was written.
+        read_only: it refuses every change, as the kernel does when the flash below fails or cannot be written.
         before_change: called before each change with what is going to be logged; may raise, as a device that fails or
             a power cut would.
         opened: how many volumes are open now.
@@ -37,11 +40,13 @@ class FakeUbi:
     def __init__(self, *, lebs: int = 64, leb_bytes: int = 4096, mtd: int = 4, attached: bool = True) -> None:
         self.log: list[str] = []
         self.busy: Collection[str] = ()
+        self.forgetful = ""
+        self.read_only = False
         self.before_change: Callable[[str], None] | None = None
         self.opened = 0
         self._lebs = lebs
         self._leb_bytes = leb_bytes
-        self._mtd = mtd
+        self.mtd = mtd
         self._attached = attached
         self._volumes: dict[int, _Content] = {}
 
@@ -72,7 +77,7 @@ class FakeUbi:
 
     def devices(self) -> list[UbiDevice]:
         """See ``Ubi.devices``."""
-        return [UbiDevice(0, self._mtd, self._leb_bytes, self._free())] if self._attached else []
+        return [UbiDevice(0, self.mtd, self._leb_bytes, self._free())] if self._attached else []
 
     def volumes(self, ubi: int) -> list[Volume]:
         """See ``Ubi.volumes``."""
@@ -80,7 +85,7 @@ class FakeUbi:
 
     def attach(self, mtd: int) -> UbiDevice:
         """See ``Ubi.attach``."""
-        if mtd != self._mtd:
+        if mtd != self.mtd:
             raise _failed(errno.EINVAL, f"mtd{mtd} does not hold UBI")
         if self._attached:
             raise _failed(errno.EEXIST, f"mtd{mtd} is attached already")
@@ -145,6 +150,8 @@ class FakeUbi:
 
     def in_use(self, volume: Volume) -> str:
         """What ``busy`` says."""
+        if self.read_only:
+            raise _failed(errno.EROFS, "it is read-only")
         return f"the UBI volume {volume.name} is in use" if volume.name in self.busy else ""
 
     def open(self, volume: Volume, *, writable: bool = False) -> OpenVolume:
@@ -188,6 +195,8 @@ class FakeUbi:
         return content
 
     def _change(self, what: str) -> None:
+        if self.read_only:
+            raise _failed(errno.EROFS, "it is read-only")
         if self.before_change is not None:
             self.before_change(what)
         self.log.append(what)
@@ -207,7 +216,8 @@ class _FakeVolume:
         """See ``OpenVolume.read``."""
         if self._content.facts.interrupted:
             raise _failed(errno.EBADF, f"{self._content.facts.name} was not updated to the end")
-        return bytes(self._content.data[at : at + n_bytes])
+        data = bytes(self._content.data[at : at + n_bytes])
+        return data[:-1] + b"?" if self._content.facts.name == self._ubi.forgetful else data
 
     def begin_update(self, n_bytes: int) -> None:
         """See ``OpenVolume.begin_update``."""

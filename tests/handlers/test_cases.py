@@ -15,8 +15,15 @@ from swagent import errors
 from swagent.handlers import BUILT_INS
 from swagent.hw import Hardware
 from swagent.model import Artifact, Kind, Phase
-from swagent.testing import FakeContext, FakeData, FakeEnv, install, run_script
+from swagent.testing import (
+    FakeContext,
+    FakeData,
+    FakeEnv,
+    install,
+    run_script,
+)
 
+from . import flash_cases
 from .peers import peer
 
 CASES = Path(__file__).parent.parent / "cases"
@@ -37,6 +44,7 @@ KEYS = {
     "needs",
     "peer",
     "sent",
+    *flash_cases.KEYS,
 }
 
 
@@ -81,7 +89,9 @@ def run_case(handler: str, case: dict[str, Any], folder: Path, root: Path, tmpdi
     art = artifact(handler, SECTIONS[case.get("section", "images")], case.get("entry", {}))
     data = content(case.get("data", ""), folder)
     env = FakeEnv(case.get("env"))
-    ctx = FakeContext(str(tmpdir), hw=hw or Hardware(str(tmpdir)), env=env, scripts={art.filename: data})
+    flash = flash_cases.device(case, lambda node: content(node, folder))
+    real = Hardware(str(tmpdir))
+    ctx = FakeContext(str(tmpdir), hw=hw or flash or real, env=env, scripts={art.filename: data})
     raised: errors.SwagentError | None = None
     try:
         if art.kind is Kind.SCRIPT:
@@ -97,6 +107,8 @@ def run_case(handler: str, case: dict[str, Any], folder: Path, root: Path, tmpdi
     check_error(case.get("error"), raised)
     check_tree(root, case.get("after", before), folder)
     assert env.staged == case.get("staged", {})
+    if flash is not None:
+        flash_cases.check(flash, case, lambda node: content(node, folder))
     for wanted in case.get("log", []):
         level, text = wanted if isinstance(wanted, list) else ("", wanted)
         assert any(text in message and level in ("", found) for found, message in ctx.logged), ctx.logged
@@ -130,6 +142,8 @@ def content(node: Any, folder: Path) -> bytes:
         return node.encode()
     if "hex" in node:
         return bytes.fromhex(node["hex"])
+    if "parts" in node:
+        return b"".join(content(part, folder) for part in node["parts"])
     if "fill" in node:
         unit, size_bytes = str(node["fill"]).encode(), int(node["bytes"])
         return (unit * (size_bytes // len(unit) + 1))[:size_bytes]

@@ -1,73 +1,23 @@
 """What can go wrong with a device or an artifact, handler by handler: the right error, nothing switched, all released.
 
-A handler takes part with a subclass of ``World`` in ``WORLDS``: its fakes, one entry that they can install, and for
-each fault of ``FAULTS`` what is expected, or why that fault cannot happen to it (a string). For each fault a fresh
-world is made; ``inflict`` breaks it, the entry is installed as an update would do it, and ``check`` looks at what is
-left. A world that nothing is inflicted upon must install.
+A handler takes part with a subclass of ``World`` (failures.py) in ``WORLDS``: its fakes, one entry that they can
+install, and for each fault of ``FAULTS`` what is expected, or why that fault cannot happen to it (a string). For each
+fault a fresh world is made; ``inflict`` breaks it, the entry is installed as an update would do it, and ``check`` looks
+at what is left. A world that nothing is inflicted upon must install.
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import pytest
 
 from swagent.errors import DeviceError, HashError, PreflightRefused, SizeError, SwagentError
-from swagent.model import Artifact, Kind
-from swagent.testing import FakeContext, FakeData, FakeHardware, install
+from swagent.model import Artifact, Kind, Phase
+from swagent.testing import FakeContext, FakeData, FakeHardware, install, run_script
 
-FAULTS = {
-    "missing": "the device is not there",
-    "small": "the device is too small",
-    "read-only": "the device cannot be written",
-    "fails": "the device fails in the middle",
-    "short": "the artifact ends too early",
-    "hash": "the very end of the artifact shows that it is not what was signed",
-}
-DATA = bytes(range(256)) * 40
-SHORT = SizeError("the artifact ends after half")
-WRONG = HashError("it has another digest")
-
-
-class Expected(NamedTuple):
-    """How a fault ends.
-
-    Attributes:
-        error: the class that is raised.
-        text: a piece of its message.
-        untouched: whether nothing may have been written then.
-    """
-
-    error: type[SwagentError]
-    text: str = ""
-    untouched: bool = False
-
-
-class World:
-    """Fakes around one handler.
-
-    Attributes:
-        handler: its name.
-        expects: for each fault what is expected; a string says why it cannot happen.
-        art: the entry that is installed.
-        hw: what it is installed on.
-    """
-
-    handler: ClassVar[str]
-    expects: ClassVar[Mapping[str, Expected | str]]
-    art: Artifact
-    hw: FakeHardware
-
-    def __init__(self, folder: Path) -> None:
-        raise NotImplementedError
-
-    def inflict(self, fault: str) -> None:
-        """Break what ``fault`` says; "short" and "hash" are done to the artifact by the test itself."""
-
-    def check(self, *, installed: bool, untouched: bool) -> None:
-        """All is released; nothing was switched unless it was installed; nothing written where that was promised."""
-        raise NotImplementedError
+from . import flash_worlds
+from .failures import DATA, FAULTS, SHORT, WRONG, Expected, World
 
 
 class RawWorld(World):
@@ -144,14 +94,17 @@ class RawFileWorld(World):
         assert self.path.read_bytes() == (DATA if installed else b"old")
 
 
-WORLDS: tuple[type[World], ...] = (RawWorld, RawFileWorld)
+WORLDS: tuple[type[World], ...] = (RawWorld, RawFileWorld, *flash_worlds.WORLDS)
 
 
 def put(world: World, data: FakeData, folder: Path) -> FakeContext:
     """Install as an update does, up to where the boot environment would be written."""
     ctx = FakeContext(str(folder), hw=world.hw)
     try:
-        install(world.art, data, ctx)
+        if world.art.kind is Kind.SCRIPT:
+            run_script(world.art, list(Phase), ctx)
+        else:
+            install(world.art, data, ctx)
         ctx.sync.flush()
     except SwagentError:
         ctx.sync.discard()

@@ -159,7 +159,7 @@ def test_the_nearest_handler_is_named(word: str, near: str) -> None:
 
 def test_no_handler_is_near() -> None:
     with pytest.raises(DescriptionError) as caught:
-        plan(image(type="ubivol0815"))
+        plan(image(type="nosuchthing"))
     assert "swagent handlers" in caught.value.hint
 
 
