@@ -43,7 +43,7 @@ def _asked(description: bytes) -> Iterator[tuple[Hardware | None, Selection | No
     offered = outline(description)
     tree, _ = read_tree(description, size_max_bytes=SIZE_MAX_BYTES)
     asked: list[tuple[Hardware | None, Selection | None]] = []
-    if not SECTIONS.isdisjoint(tree[_ROOT]):
+    if not (SECTIONS - {"vars"}).isdisjoint(tree[_ROOT]):  # vars alone are nothing to install
         asked.append((None, None))
     asked += [(None, _selection(words)) for words in offered.board_selections.get("", ())]
     for board in offered.boards:
