@@ -171,15 +171,31 @@ class SessionEnv:
         if override or name not in self._pending:
             self._pending[name] = value
 
-    def begin(self) -> None:
+    @property
+    def before(self) -> dict[str, str]:
+        """What ``commit`` replaces, markers apart, as it is stored now; "" where there is nothing.
+
+        Raises:
+            BootEnvError: the environment cannot be read.
+            SettingsError: its settings file cannot be used.
+        """
+        if self._bootloader is None or not self.commit:
+            return {}
+        stored = self._bootloader.all()
+        return {name: stored.get(name, "") for name in self._pending}
+
+    def begin(self, back: Mapping[str, str] | None = None) -> None:
         """Mark the update as in progress, once; called before the first write to a target.
+
+        Args:
+            back: variables to store in the same step, so that what is overwritten now is not booted.
 
         Raises:
             BootEnvError: the marker cannot be stored; nothing should be written then.
             SettingsError: the settings file of the boot loader cannot be used.
         """
         if not self._begun:
-            self._store(self._markers("in_progress", IN_PROGRESS))
+            self._store({**(back or {}), **self._markers("in_progress", IN_PROGRESS)})
             self._begun = True
 
     def succeed(self) -> None:

@@ -82,6 +82,7 @@ class Record(NamedTuple):
         times: state to seconds since the epoch.
         variables: all that the commit stores in the boot environment, markers included; "" removes. Values beyond
             256 characters are left out.
+        before: what ``variables`` replaced in the boot environment, markers apart.
         tested: whether it is only good once it has booted.
         message: why it failed or was rolled back.
         below_floor: the reason given for going below the version floor, "" if it does not.
@@ -109,6 +110,7 @@ class Record(NamedTuple):
     over_unconfirmed: str = ""
     versions: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     versions_file: str = ""
+    before: Mapping[str, str] = MappingProxyType({})
 
     @property
     def label(self) -> str:
@@ -136,7 +138,9 @@ class Book(NamedTuple):
         """With a record added, or replaced when its session is the newest one."""
         last = self.last
         older = self.updates[1:] if last is not None and last.session == record.session else self.updates
-        slim = tuple(old._replace(variables={}, versions={}, versions_file="") for old in older[:HISTORY])
+        slim = tuple(
+            old._replace(variables={}, before={}, versions={}, versions_file="") for old in older[:HISTORY]
+        )
         return self._replace(updates=(record, *slim))
 
 
@@ -482,6 +486,7 @@ def _tree(record: Record) -> dict[str, Any]:
         "times": dict(record.times),
         "variables": dict(record.variables),
         "versions": dict(record.versions),
+        "before": dict(record.before),
         "checks": [check._asdict() for check in record.checks],
     }
 
@@ -516,6 +521,7 @@ def _record(item: Any) -> Record:
             for name, all_of in _mapping(item.get("versions", {})).items()
         },
         versions_file=_text(item.get("versions_file", "")),
+        before={_text(name): _text(value) for name, value in _mapping(item.get("before", {})).items()},
     )
 
 

@@ -182,10 +182,22 @@ class Writing:
     def _begin(self) -> None:
         """From now on the device is no longer as it was: the first write follows."""
         if not self.begun:
+            back = self._way_back()
             self._transaction.reached(State.WRITING)
             self._transaction.store()
             self.begun = True
-            self._env.begin()
+            self._env.begin(back)
+
+    def _way_back(self) -> Mapping[str, str]:
+        """Of an update that is overwritten before its first boot: what has the boot loader start the old copy again."""
+        last = self._journal.read().last if self._journal is not None else None
+        if (
+            last is None
+            or last.state is not State.COMMITTED
+            or last.boot_id != self._transaction.record.boot_id
+        ):
+            return {}
+        return {} if set(last.targets).isdisjoint(self._transaction.record.targets) else last.before
 
     def _apply_partitions(self) -> None:
         if self._partitions_done:
@@ -254,6 +266,7 @@ class Writing:
         self._transaction.reached(
             State.WRITTEN,
             variables=kept_variables(env.commit),
+            before=kept_variables(env.before) if tested else {},
             tested=tested,
             **kept_versions(self._policy.versions_file, self._versions()),
         )

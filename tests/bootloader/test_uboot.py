@@ -498,6 +498,14 @@ def check_against_tools(folder: Path, copies: int, stored: dict[str, str], chang
     wanted = {name: value for name, value in (stored | changes | removed).items() if value}
     assert board.fw_printenv() == wanted
     assert board.loader.all() == wanted
+    board.fw_setenv("swagent_back=1\n")  # and back: they write what we wrote, with one more
+    assert board.loader.all() == {**wanted, "swagent_back": "1"}
+    if copies == 2:  # the newer copy is damaged: both go back to the one before
+        newer = 0 if board.flags()[0] == (board.flags()[1] + 1) % 256 else 1
+        raw = bytearray(board.take(newer))
+        raw[-1] ^= 1
+        board.put(newer, bytes(raw))
+        assert board.loader.all() == board.fw_printenv() == wanted
 
 
 @pytest.mark.parametrize("copies", [1, 2])
@@ -512,7 +520,7 @@ def test_random_environments(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("copies", [1, 2])
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(stored=ENVS, changes=ENVS)
 def test_many_random_environments(
     tmp_path: Path, copies: int, stored: dict[str, str], changes: dict[str, str]

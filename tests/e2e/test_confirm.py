@@ -421,6 +421,22 @@ def test_an_unconfirmed_update_is_not_installed_over(unit: Unit) -> None:
     assert updates[0]["why"] == ""
 
 
+def test_an_update_that_is_replaced_before_its_first_boot_is_not_booted_meanwhile(unit: Unit) -> None:
+    assert unit.install(unit.image()).ok
+    assert unit.env()["slot"] == "b"
+    raw = unit.image("2.4.1").read_bytes()
+    process = unit.start("install", "-")
+    assert process.stdin is not None
+    process.stdin.write(raw[: len(raw) // 2])
+    process.stdin.flush()
+    until(lambda: unit.markers() == ("in_progress", "7"))
+    assert unit.env()["slot"] == "a"
+    process.stdin.write(raw[len(raw) // 2 :])
+    process.communicate()
+    assert process.returncode == 0
+    assert (unit.env()["slot"], unit.markers()) == ("b", (None, "1"))
+
+
 def test_one_that_others_have_confirmed_is(unit: Unit) -> None:
     need("fw_setenv")
     assert unit.install(unit.image()).ok

@@ -30,7 +30,7 @@ from swagent.testing.recording import Recorder
 from tests.programs import need
 
 from .images import Member
-from .unit import Ebg, Grub, Loader, OneCopy, OneLargeCopy, Unit
+from .unit import FIRST, Ebg, Grub, Loader, OneCopy, OneLargeCopy, Unit
 
 SAFE: tuple[type[Loader], ...] = (Loader, OneCopy, Grub, Ebg)
 SAMPLE = 40
@@ -94,6 +94,18 @@ def test_any_cut_of_an_update_that_fails(folder: Path, loader: type[Loader]) -> 
     recording = recorder.recording
     states, boots = judge(unit, recording, sample(recording, SAMPLE // 2, loader.__name__), slot="")
     assert boots == {"a": states, "b": 0}
+
+
+@pytest.mark.parametrize("loader", [Loader, OneCopy, Grub])
+def test_an_update_replaced_before_its_first_boot(folder: Path, loader: type[Loader]) -> None:
+    """The copy that was to be booted next is written anew: while it is, the old one boots."""
+    unit = Unit(folder / "unit", loader())
+    unit.update("b")
+    (unit.root / "rootfs-b.img").write_bytes(FIRST.rootfs)  # another system than the one that comes
+    (unit.root / "kernel-b.img").write_bytes(FIRST.kernel)
+    recording = unit.recorded_update().recording
+    _, boots = judge(unit, recording, sample(recording, SAMPLE // 2, loader.__name__))
+    assert boots["a"] and boots["b"], boots
 
 
 @pytest.mark.slow

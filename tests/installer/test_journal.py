@@ -47,6 +47,7 @@ records = st.builds(
     over_unconfirmed=texts,
     versions=st.dictionaries(texts, st.lists(texts, max_size=2).map(tuple), max_size=3),
     versions_file=texts,
+    before=st.dictionaries(texts, texts, max_size=3),
 )
 books = st.builds(Book, st.lists(records, max_size=HISTORY + 1).map(tuple), texts)
 
@@ -323,6 +324,7 @@ def test_a_journal_of_before_is_understood(tmp_path: Path) -> None:
             ', "over_unconfirmed": ""',
             ', "versions": {}',
             ', "versions_file": ""',
+            ', "before": {}',
             ', "reason": ""',
         ):
             text = text.replace(key, "")
