@@ -13,7 +13,8 @@ from swagent.bootloader import Bootloader
 from swagent.bootloader.grub import Grub
 from swagent.errors import BootEnvError
 from swagent.hw.mtd import NAND, NOR
-from swagent.testing import FakeFlash, FakeUbi
+from swagent.testing import FakeFlash
+from swagent.testing.ubi import _FakeVolume
 
 from . import test_ebg as ebg
 from . import test_flashenv as flash
@@ -109,7 +110,7 @@ MAKERS: dict[str, Callable[[Path], Case]] = {
 }
 
 
-@pytest.fixture(params=MAKERS.values(), ids=MAKERS.keys())
+@pytest.fixture(params=list(MAKERS.values()), ids=list(MAKERS))
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     made: Case = request.param(tmp_path)
     assert made.loader.get("v") == "old"
@@ -168,18 +169,10 @@ def test_what_is_not_kept_is_an_error(case: Case, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(FakeFlash, "write", flips(FakeFlash.write))
-    volume = _volume_class()
-    monkeypatch.setattr(volume, "write", flips(volume.write))
-    monkeypatch.setattr(volume, "change_leb", flips(volume.change_leb))
+    monkeypatch.setattr(_FakeVolume, "write", flips(_FakeVolume.write))
+    monkeypatch.setattr(_FakeVolume, "change_leb", flips(_FakeVolume.change_leb))
     with pytest.raises(BootEnvError, match="does not give back"):
         case.loader.set_many({"v": "new"})
-
-
-def _volume_class() -> type:
-    fake = FakeUbi()
-    volume = fake.open(fake.put("x", b"x"))
-    volume.close()
-    return type(volume)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
