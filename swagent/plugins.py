@@ -25,6 +25,9 @@ class Entry(NamedTuple, Generic[T]):
 class Registry(Generic[T]):
     """Names to plug-ins, loaded when first asked for; a taken name is an error that names both origins.
 
+    What other packages bring costs nobody else: one that cannot be loaded, or whose name is taken, is an error for
+    those who ask for it. A built-in keeps its name; of two packages neither gets it.
+
     Args:
         shelf: the entry-point group and the word used in messages, such as ``swagent.handlers``.
     """
@@ -34,6 +37,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, Entry[T]] = {}
         self._loaded: dict[str, T] = {}
         self._entry_points_read = False
+        self._unlucky: list[Entry[T]] = []
 
     def copy(self) -> "Registry[T]":
         """A shelf that begins with the same entries; what is added to it later is not seen here."""
@@ -41,6 +45,7 @@ class Registry(Generic[T]):
         found._entries = dict(self._entries)
         found._loaded = dict(self._loaded)
         found._entry_points_read = self._entry_points_read
+        found._unlucky = list(self._unlucky)
         return found
 
     def add(self, entry: Entry[T]) -> None:
@@ -81,23 +86,31 @@ class Registry(Generic[T]):
         if entry is None:
             return None
         if name not in self._loaded:
-            try:
-                self._loaded[name] = entry.load()
-            except (ImportError, AttributeError) as exc:
-                raise RegistrationError(
-                    f"{self.shelf}: {name!r} ({entry.origin}) cannot be loaded: {exc}"
-                ) from exc
+            self._loaded[name] = self.load(entry)
         return self._loaded[name]
 
+    def load(self, entry: Entry[T]) -> T:
+        """The plug-in of an entry.
+
+        Raises:
+            RegistrationError: it cannot be loaded.
+        """
+        try:
+            return entry.load()
+        except (ImportError, AttributeError) as exc:
+            raise RegistrationError(
+                f"{self.shelf}: {entry.name!r} ({entry.origin}) cannot be loaded: {exc}"
+            ) from exc
+
     def entries(self) -> Iterator[Entry[T]]:
-        """All entries, those of other packages included, by name."""
+        """All entries by name, those of other packages included, even where their name is taken."""
         self._read_entry_points()
-        for name in sorted(self._entries):
-            yield self._entries[name]
+        yield from sorted([*self._entries.values(), *self._unlucky], key=lambda entry: entry.name)
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        return [entry.name for entry in self.entries()]
+        self._read_entry_points()
+        return sorted(self._entries)
 
     def _read_entry_points(self) -> None:
         if self._entry_points_read:
@@ -108,7 +121,19 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.shelf):
             package = point.dist.name if point.dist is not None else "unknown package"
             version = point.dist.version if point.dist is not None else ""
-            self.add(Entry(point.name, f"package {package} {version}".rstrip(), point.load))
+            self._add_of_package(
+                Entry(point.name, f"package {package} {version}".rstrip(), _careful(point.load))
+            )
+
+    def _add_of_package(self, entry: Entry[T]) -> None:
+        try:
+            self.add(entry)
+        except RegistrationError as exc:
+            refused = _raiser(exc)
+            self._unlucky.append(entry._replace(load=refused))
+            taken = self._entries[entry.name]
+            if not taken.origin.startswith("built-in "):
+                self._entries[entry.name] = taken._replace(load=refused)
 
 
 def _importer(package: str, target: str) -> Callable[[], Any]:
@@ -119,3 +144,24 @@ def _importer(package: str, target: str) -> Callable[[], Any]:
         return getattr(import_module(f"{package}.{module}"), attribute)
 
     return load
+
+
+def _careful(load: Callable[[], T]) -> Callable[[], T]:
+    """Whatever somebody else's module does when it is imported, it is one plug-in that cannot be loaded."""
+
+    def load_it() -> T:
+        try:
+            return load()
+        except (ImportError, AttributeError):
+            raise
+        except (Exception, SystemExit) as exc:
+            raise ImportError(f"{type(exc).__name__}: {exc}") from exc
+
+    return load_it
+
+
+def _raiser(exc: RegistrationError) -> Callable[[], Any]:
+    def refuse() -> Any:
+        raise exc
+
+    return refuse

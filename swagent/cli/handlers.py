@@ -5,8 +5,8 @@ import sys
 from swagent.errors import RegistrationError
 from swagent.handlers import registry
 from swagent.handlers.api import Handler
-from swagent.handlers.options import describe_options, load
-from swagent.plugins import Registry
+from swagent.handlers.options import check_handler, describe_options
+from swagent.plugins import Entry, Registry
 
 from .options import Args, Command, Option
 from .table import print_table
@@ -23,7 +23,7 @@ COMMAND = Command(
 def run(args: Args) -> int:
     """Print the list; a handler that cannot be loaded is listed with the reason."""
     shelf = registry()
-    rows = [_row(entry.name, entry.origin, shelf) for entry in shelf.entries()]
+    rows = [_row(entry, shelf) for entry in shelf.entries()]
     head = ("handler", "sections", "streams", "properties", "origin", "unavailable")
     if args.on("json"):
         import json
@@ -35,12 +35,13 @@ def run(args: Args) -> int:
     return 0
 
 
-def _row(name: str, origin: str, shelf: Registry[Handler]) -> tuple[str, ...]:
+def _row(entry: Entry[Handler], shelf: Registry[Handler]) -> tuple[str, ...]:
+    name, origin, _ = entry
     try:
-        found = load(shelf, name)
+        found = shelf.load(entry)
+        check_handler(name, found)
     except RegistrationError as exc:
         return (name, "", "", "", origin, exc.message)
-    assert found is not None  # noqa: S101 - it was listed a moment ago
     card, options = found.card, found.Options
     kinds = " ".join(kind.name.lower() for kind in card.kinds)
     properties = (name for name, *_ in describe_options(options))
