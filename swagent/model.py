@@ -274,6 +274,11 @@ class Planned(NamedTuple):
     stored_bytes: int | None = None
     overwrites: bool = True
 
+    @property
+    def verify_first(self) -> bool:
+        """Whether the entry asks that everything be verified before anything is written."""
+        return self.fate is not Fate.SKIPPED and self.artifact.prop("verify-first") in ("true", "TRUE")
+
 
 class Plan(NamedTuple):
     """What an update will do, entry by entry, in order of installation; scripts apart."""

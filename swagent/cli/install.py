@@ -104,7 +104,7 @@ COMMAND = Command(
         Option("preupdate", "P", "COMMAND", "shell command before anything is written", HOW),
         Option("postupdate", "p", "COMMAND", "shell command after success", HOW),
         Option("gen-swversions", "s", "FILE", "write what is installed there after success", HOW),
-        Option("verify-first", help="read the whole file before the first write; needs a file or -o", group=HOW),
+        Option("verify-first", help="read everything before writing; a stream is kept in TMPDIR for it", group=HOW),
         Option("verify-write", help="read back what raw and rawfile have written, and compare", group=HOW),
         Option("verify-cpio-sum", help="check cpio sums also where a sha256 is checked", group=HOW),
         Option("ask", help="show the plan on the terminal and ask before anything is written", group=HOW),
@@ -253,8 +253,6 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateS
     if output is not None:
         save(open_update(image, settings), output)
     source = open_update(output or image, settings)
-    if wishes.verify_first and not source.seekable:
-        raise UsageError("--verify-first needs a file: a stream passes once", hint="save it first, with -o")
     stop = _Stop()
     if question is not None:
         question.stopped = stop.asked

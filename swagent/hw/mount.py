@@ -2,11 +2,13 @@
 
 import errno
 import os
+import re
 from types import TracebackType
 
 from swagent.errors import DeviceError
 
 MS_RDONLY = 1
+_OCTAL = re.compile(r"\\([0-7]{3})")
 _HINTS = {
     errno.EPERM: "mounting needs root",
     errno.ENODEV: "the kernel does not know this filesystem",
@@ -67,6 +69,17 @@ class Mounted:
                 errno=exc.errno,
                 hint=f"something still uses {self._folder}; see fuser -m",
             ) from exc
+
+
+def mount_points(mountinfo: str = "/proc/self/mountinfo") -> list[str]:
+    """Where anything is mounted.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
+    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as lines:
+        # spaces and the like are written in octal (upstream: proc_pid_mountinfo(5))
+        return [_OCTAL.sub(lambda match: chr(int(match[1], 8)), line.split(" ")[4]) for line in lines]
 
 
 def _fresh_folder(below: str) -> str:

@@ -1,7 +1,7 @@
 """Members of the archive as handlers get them: straight from it, or from where they were staged."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from swagent.errors import ArchiveError, DeviceError
 from swagent.model import Artifact, Sink
@@ -15,47 +15,9 @@ from .context import SessionContext
 from .rig import Policy
 from .tables import TableRef, table_of
 from .workers import named
+from .workspace import Workspace
 
 SKIPPED_SUM_BYTES_MAX = 1024 * 1024
-
-
-class Workspace:
-    """A session's folder for temporary files; made when first needed.
-
-    Args:
-        parent: where to make it.
-        session: the session's identifier, part of its name.
-    """
-
-    def __init__(self, parent: str, session: str) -> None:
-        self._wanted = os.path.join(parent, f"swagent-{session}")
-        self._made = False
-
-    def path(self) -> str:
-        """The folder, mode 0700.
-
-        Raises:
-            DeviceError: it cannot be made.
-        """
-        if not self._made:
-            try:
-                os.mkdir(self._wanted, 0o700)
-            except OSError as exc:
-                raise DeviceError(
-                    f"cannot make the temporary folder {self._wanted}: {exc.strerror}",
-                    path=self._wanted,
-                    errno=exc.errno,
-                    hint="set TMPDIR to a folder that can be written",
-                ) from exc
-            self._made = True
-        return self._wanted
-
-    def remove(self) -> None:
-        """Remove it and all in it."""
-        if self._made:
-            from shutil import rmtree
-
-            rmtree(self._wanted, ignore_errors=True)
 
 
 class Members:
@@ -145,19 +107,39 @@ class Members:
     def stage(self, art: Artifact, member: Member) -> None:
         """Copy a member of a stream to the temporary folder, as stored; its digest is judged on the way."""
         folder = self._subfolder("staged")
-        room = os.statvfs(folder)
-        if member.size_bytes > room.f_bavail * room.f_frsize:
-            raise DeviceError(
-                f"{folder} has no room for {member.name} ({member.size_bytes} bytes)",
-                path=folder,
-                artifact=art.label,
-                hint="set TMPDIR to a larger folder, or mark the entry installed-directly",
-            )
+        hint = "set TMPDIR to a larger folder, or mark the entry installed-directly"
+        _judge_room(folder, member, hint)
         path = os.path.join(folder, member.name)
-        fd = _create(path, os.O_RDWR | os.O_EXCL, art)
+        fd = _create(path, os.O_RDWR | os.O_EXCL, art.label)
         self._open_fds.append(fd)
         named(art, lambda: self.open(art, member, stored=True).pour(Sink(fd)))
         self._staged[member.name] = (FileSource(fd, path), member.size_bytes)
+
+    def spool(self, rest: Iterator[Member]) -> dict[str, Member]:
+        """Of a stream: keep all that is left of it in the temporary folder, and go on as with a file.
+
+        Returns:
+            The members by name.
+
+        Raises:
+            DeviceError: there is no room.
+        """
+        path = os.path.join(self._folder.path(), "archive")
+        fd = _create(path, os.O_RDWR | os.O_EXCL, "")
+        self._open_fds.append(fd)
+        found: list[Member] = []
+        end = 0
+        for member in rest:
+            _judge_room(
+                self._folder.path(), member, "set TMPDIR to a larger folder, or save the update first"
+            )
+            codec = Codec(member.name, member.size_bytes)
+            data = ArtifactData(self._archive.open(member, verify_sum=False), codec, self._checkpoint)
+            data.pour(Sink(fd, offset_bytes=end))
+            found.append(member._replace(offset=end))
+            end += member.size_bytes
+        self._archive = Archive(FileSource(fd, path), found)
+        return {member.name: member for member in found}
 
     def pass_over(self, member: Member) -> None:
         """A member no entry wants: small ones are still judged by their sum, as SWUpdate does; tables are kept."""
@@ -174,7 +156,7 @@ class Members:
     def lay_out_script(self, art: Artifact, data: ArtifactData) -> None:
         """Put a script's plain bytes where its handler looks for them."""
         path = os.path.join(self._subfolder("scripts"), art.filename)
-        fd = _create(path, os.O_WRONLY | os.O_TRUNC, art)
+        fd = _create(path, os.O_WRONLY | os.O_TRUNC, art.label)
         try:
             named(art, lambda: data.pour(Sink(fd)))
         finally:
@@ -207,7 +189,18 @@ class Members:
 _LARGER_HINT = "set TMPDIR to a folder with room for what is not installed directly"
 
 
-def _create(path: str, flags: int, art: Artifact) -> int:
+def _judge_room(folder: str, member: Member, hint: str) -> None:
+    room = os.statvfs(folder)
+    if member.size_bytes > room.f_bavail * room.f_frsize:
+        raise DeviceError(
+            f"{folder} has no room for {member.name} ({member.size_bytes} bytes)",
+            path=folder,
+            artifact=member.name,
+            hint=hint,
+        )
+
+
+def _create(path: str, flags: int, label: str) -> int:
     try:
         return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
@@ -215,6 +208,6 @@ def _create(path: str, flags: int, art: Artifact) -> int:
             f"cannot make {path}: {exc.strerror}",
             path=path,
             errno=exc.errno,
-            artifact=art.label,
+            artifact=label,
             hint=_LARGER_HINT,
         ) from exc

@@ -24,7 +24,7 @@ class Policy(NamedTuple):
         aes_key: for encrypted members and descriptions without a key of their own.
         selection: software set and mode, None when none was chosen.
         dry_run: read and judge everything, write nothing.
-        verify_first: read a file whole before the first write.
+        verify_first: read everything before the first write; a stream is kept in ``tmpdir`` for it.
         verify_cpio_sum: also sum members that have a sha256.
         verify_write: read back what is written, where the handler can.
         nothing_is_success: an update of which everything is installed already is no refusal.

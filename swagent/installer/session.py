@@ -7,7 +7,7 @@ environment in one step, last.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from swagent.errors import (
@@ -31,12 +31,13 @@ from .dryrun import read_everything
 from .env import SessionEnv, Vars
 from .intake import Intake, take_in
 from .journal import Journal, State, Transaction, cut_targets, kept_targets, recover, short
-from .members import Members, Workspace
-from .planning import Planner, with_stream_fates
+from .members import Members
+from .planning import Planner, by_member, judge_size, nothing_missing, with_stream_fates
 from .report import success_facts, tell_plan, verdict_facts
 from .rig import Inspection, Policy, Rig
 from .tables import tables_of
 from .workers import Workers
+from .workspace import Workspace
 from .writing import Writing
 
 if TYPE_CHECKING:
@@ -144,6 +145,10 @@ class Session:
         if self._policy.dry_run:
             read_everything(plan, intake.rest, self._members, self._ctx, index=members)
             return self._end("checked", plan)
+        rest = intake.rest
+        if members is None and any(self._policy.verify_first or p.verify_first for p in plan.entries):
+            members = self._keep_whole(plan, rest)
+            rest = iter(members.values())
         cut: frozenset[str] = frozenset()
         if self._journal is not None:
             cut = cut_targets(self._journal.read(), self._transaction.record.digest)
@@ -162,7 +167,7 @@ class Session:
             journal=self._journal,
             installed=self._rig.unit.installed,
         )
-        self._written.write(intake.rest, members)
+        self._written.write(rest, members)
         # the update is installed: what fails from here on is told, but undoes nothing
         self._keep_good_time()
         self._run_command(self._policy.post_update, plan, "post-update")
@@ -175,6 +180,9 @@ class Session:
     # -- what earlier updates left
 
     def _end_what_was_cut(self) -> None:
+        if not self._policy.dry_run:
+            for path in self._workspace.remove_stale():
+                self._ctx.log("info", f"removed {path}, which a killed update left")
         if self._journal is None:
             return
         found = recover(self._journal, self._rig.bootloader, self._rig.clock)
@@ -301,6 +309,17 @@ class Session:
             if planned.fate is not Fate.SKIPPED and planned.artifact.cipher:
                 codec_for(planned.artifact, 0, self._policy.aes_key)
         return plan
+
+    def _keep_whole(self, plan: Plan, rest: Iterator[Member]) -> dict[str, Member]:
+        """Keep a stream in a file: somebody wants everything verified before anything is written."""
+        self._ctx.log("info", "the whole update is read before anything is written")
+        members = self._members.spool(rest)
+        wanted = by_member(plan)
+        nothing_missing({name: uses for name, uses in wanted.items() if name not in members})
+        for name, uses in wanted.items():
+            for planned in uses:
+                judge_size(planned.artifact, members[name])
+        return members
 
     def _nothing_to_do(self, plan: Plan) -> bool:
         if plan.scripts or plan.description.bootenv:

@@ -118,7 +118,7 @@ class Writing:
             if planned.fate not in (Fate.STAGED, Fate.DIRECT):
                 continue
             art = planned.artifact
-            first = self._policy.verify_first or art.prop("verify-first") == "true"
+            first = self._policy.verify_first or planned.verify_first
             if (planned.fate is Fate.STAGED or first) and (art.filename, art.sha256) not in judged:
                 member = index[art.filename]
                 named(art, lambda art=art, member=member: drain(self._members.open(art, member, stored=True)))  # type: ignore[misc]  # lambda defaults

@@ -46,13 +46,14 @@ class Archive:
 
     Args:
         source: positioned at the first header.
+        index: its members, where they are known already.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, index: list[Member] | None = None) -> None:
         self.source = source
         self._names: set[str] = set()
         self._head = memoryview(bytearray(HEADER_BYTES + NAME_BYTES_MAX + 1 + 3))
-        self._index: list[Member] | None = None
+        self._index = index
 
     def index(self) -> list[Member]:
         """All members of a file; also checks what follows the trailer.

@@ -318,19 +318,36 @@ def test_a_damaged_member(unit: Unit1, pipe: bool, name: str) -> None:
     assert unit.verdict()["exit_code"] == 21
 
 
+@WAYS
 @pytest.mark.parametrize("by", ["policy", "property"])
-def test_verify_first(unit: Unit1, by: str) -> None:
-    """Of a file, direct members too can be judged before the first write."""
+def test_verify_first(unit: Unit1, by: str, pipe: bool) -> None:
+    """Direct members too can be judged before the first write."""
     raw = damaged(whole(), "direct.img")
     if by == "policy":
         with pytest.raises(HashError):
-            unit.install(raw, verify_first=True)
+            unit.install(raw, verify_first=True, pipe=pipe)
     else:
         one = Member("one.img", noise(2000))
         text = entry(one, type="note", installed_directly=True)
         text = text[:-1] + ' properties = { verify-first = "true"; }; }'
         with pytest.raises(HashError):
-            unit.install(damaged(archive(signed(described({"images": [text]}), one)), "one.img"))
+            unit.install(damaged(archive(signed(described({"images": [text]}), one)), "one.img"), pipe=pipe)
+    assert unit.writing() == []
+    assert unit.install(whole(), verify_first=True, pipe=pipe) == "installed"
+    assert unit.writing() == ORDER
+
+
+def test_what_is_missing_or_too_short_is_refused_before_a_stream_is_written(unit: Unit1) -> None:
+    one, two = Member("one.img", noise(2000)), Member("two.img", noise(3000))
+    for wrong, error in (((one,), ArchiveError), ((one, Member("two.img", noise(20))), SizeError)):
+        entries = [
+            entry(one, type="note", installed_directly=True),
+            entry(two, type="note", installed_directly=True, size=3000),
+        ]
+        with pytest.raises(error):
+            unit.install(
+                archive(signed(described({"images": entries}), *wrong)), verify_first=True, pipe=True
+            )
     assert unit.writing() == []
 
 

@@ -147,7 +147,6 @@ def test_refusals_touch_nothing(device: Device) -> None:
     for word in ("http://", "https://", "http://a b/", "http://[::1/x", "http://host:99999999/x"):
         assert install(device, word).code == 2, word
     assert install(device, server.url, "--retries", "many").code == 2
-    assert install(device, server.url, "--verify-first").code == 2
     assert install(device, server.url, "--max-download-speed", "fast").code == 2
     untouched(device)
 
@@ -161,6 +160,19 @@ def test_a_dry_run_and_a_saved_copy(device: Device) -> None:
         assert install(device, server.url, "-o", "saved.swu").code == 0
     assert (device.folder / "saved.swu").read_bytes() == image.raw
     holds(device, image)
+
+
+def test_everything_is_verified_first_if_wanted(device: Device) -> None:
+    image = image_of(device, 2_000_000)
+    raw = bytearray(image.raw)
+    raw[-1000] ^= 1
+    with serving(bytes(raw)) as server:
+        assert install(device, server.url, "--verify-first").code == 21
+        untouched(device)
+        server.content = image.raw
+        assert install(device, server.url, "--verify-first").code == 0
+    holds(device, image)
+    assert [path.name for path in device.tmp.iterdir() if path.name.startswith("swagent-")] == []
 
 
 def test_events_tell_of_attempts(device: Device) -> None:
