@@ -317,3 +317,51 @@ class Gate(Protocol):
             Refused: no, and why.
         """
         ...
+
+
+class InstallRequest(NamedTuple):
+    """A stream for an installer, and what somebody who was verified says of it.
+
+    Attributes:
+        name: of the image, for people and for choosing what installs it.
+        source: its bytes; the verdict on them arrives with the read that returns 0.
+        length_bytes: exactly how many there are.
+        hashes: algorithm to hex, as they were signed.
+        origin: who asks, such as ``uptane``.
+        correlation_id: what reports about it shall carry, "" for nothing.
+    """
+
+    name: str
+    source: Reader
+    length_bytes: int
+    hashes: Mapping[str, str]
+    origin: str
+    correlation_id: str = ""
+
+
+class Outcome(NamedTuple):
+    """What became of an installation.
+
+    Attributes:
+        code: as aktualizr numbers results (uptane §6): 0 installed, 21 installed but a reboot must complete it.
+        message: a sentence for people.
+    """
+
+    code: int
+    message: str = ""
+
+
+class EcuInstaller(Protocol):
+    """Puts images onto one ECU; who asks it knows no installer (house: the Primary takes this Protocol)."""
+
+    def install(self, request: InstallRequest) -> Outcome:
+        """Install; reads ``request.source`` to its end.
+
+        Raises:
+            SwagentError: it failed; what was there before is still what runs.
+        """
+        ...
+
+    def completed(self) -> bool | None:
+        """Of an installation that a reboot must complete: whether it has (True), failed (False), or is waited for."""
+        ...

@@ -1,0 +1,133 @@
+"""Fetching images: from one mirror after the other, verified as they come, kept only when they are what was signed."""
+
+import os
+from collections.abc import Callable, Sequence
+
+from swagent.errors import DeviceError, SwagentError, TransportError, UptaneError
+from swagent.net import Folder
+from swagent.store.atomic import make_folders, open_replacement
+from swagent.uptane.images import JudgedImage, WatchedSpeed
+from swagent.uptane.metadata import Target
+from swagent.uptane.paths import judge
+
+PIECE_BYTES = 256 * 1024
+
+
+class ImageStore:
+    """A folder of verified images.
+
+    Args:
+        folder: made when something is fetched.
+        monotonic_s: for the watch on speed.
+    """
+
+    def __init__(self, folder: str, monotonic_s: Callable[[], float]) -> None:
+        self.folder = folder
+        self._monotonic_s = monotonic_s
+
+    def path(self, target: Target) -> str:
+        """Where an image lies, or would.
+
+        Raises:
+            InvalidTarget: its name leads elsewhere.
+        """
+        return os.path.join(self.folder, *judge(target.path).split("/"))
+
+    def has(self, target: Target) -> bool:
+        """Whether the image is there and still what was signed; one that is not is removed.
+
+        Raises:
+            DeviceError: it cannot be removed.
+        """
+        path = self.path(target)
+        if not os.path.isfile(path) or os.path.islink(path):
+            return False
+        try:
+            with open(path, "rb", buffering=0) as file:
+                judged = JudgedImage(
+                    _FromFile(file.fileno()), target.path, target.length_bytes, target.hashes
+                )
+                buffer = memoryview(bytearray(PIECE_BYTES))
+                while judged.readinto(buffer):
+                    pass
+        except (UptaneError, OSError):
+            self.remove(target)
+            return False
+        return True
+
+    def remove(self, target: Target) -> None:
+        """Take an image away.
+
+        Raises:
+            DeviceError: it cannot be removed.
+        """
+        path = self.path(target)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError as exc:
+            raise DeviceError(f"cannot remove {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+
+    def fetch(
+        self, target: Target, mirrors: Sequence[tuple[Folder, str]], progress: Callable[[int], None]
+    ) -> str:
+        """Fetch an image; returns where it lies.
+
+        Args:
+            target: what was signed of it.
+            mirrors: folders, and the image's name in each; tried in this order.
+            progress: called with the number of bytes that came; may raise to stop.
+
+        Raises:
+            UptaneError: no mirror has what was signed; the error of the last one that had something.
+            TransportError: no mirror has anything.
+            DeviceError: there is no room, or it cannot be written.
+        """
+        path = self.path(target)
+        self._judge_room(target)
+        failure: SwagentError | None = None
+        for folder, name in mirrors:
+            try:
+                self._fetch_from(folder, name, target, path, progress)
+            except (UptaneError, TransportError) as exc:
+                if failure is None or isinstance(exc, UptaneError):
+                    failure = exc
+                continue
+            return path
+        raise failure or TransportError(f"there is no mirror to fetch {target.path} from")
+
+    def _fetch_from(
+        self, folder: Folder, name: str, target: Target, path: str, progress: Callable[[int], None]
+    ) -> None:
+        source = folder.open(name)
+        try:
+            watched = WatchedSpeed(source, target.path, self._monotonic_s)
+            judged = JudgedImage(watched, target.path, target.length_bytes, target.hashes)
+            with open_replacement(path) as file:
+                buffer = memoryview(bytearray(PIECE_BYTES))
+                while n := judged.readinto(buffer):
+                    file.write(buffer[:n])
+                    progress(n)
+        finally:
+            source.close()
+
+    def _judge_room(self, target: Target) -> None:
+        folder = os.path.dirname(self.path(target))
+        try:
+            make_folders(folder, mode=0o755)
+            room = os.statvfs(folder)
+        except OSError as exc:
+            raise DeviceError(f"cannot make {folder}: {exc.strerror}", path=folder, errno=exc.errno) from exc
+        if target.length_bytes > room.f_bavail * room.f_frsize:
+            raise DeviceError(
+                f"{folder} has no room for {target.path} ({target.length_bytes} bytes)", path=folder
+            )
+
+
+class _FromFile:
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def readinto(self, buffer: memoryview) -> int:
+        return os.readv(self._fd, [buffer]) if len(buffer) else 0
