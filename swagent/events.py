@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from .errors import SwagentError, UptaneError
+
 
 class Event(NamedTuple):
     """One piece of news.
@@ -128,3 +130,34 @@ class EventBus:
         with self._lock:
             for subscription in self._subscriptions:
                 subscription.offer(event)
+
+
+def refused_early(exc: SwagentError, *, now_s: float) -> Event:
+    """The verdict on an update that was refused before there was a session."""
+    return Event(
+        "update.verdict",
+        time_s=now_s,
+        message=exc.message,
+        facts={**verdict_facts(exc, "refused"), "seconds": 0.0},
+    )
+
+
+def verdict_facts(exc: SwagentError, result: str) -> dict[str, object]:
+    """What the verdict says of an error."""
+    error: dict[str, object] = {
+        "class": type(exc).__name__,
+        "message": exc.message,
+        "hint": exc.hint,
+        "artifact": exc.artifact,
+        "handler": exc.handler,
+    }
+    if isinstance(exc, UptaneError):
+        error |= {
+            "name": exc.aktualizr,
+            "repository": exc.repository,
+            "role": exc.role,
+            "attack": exc.attack,
+            "expected": exc.expected,
+            "found": exc.found,
+        }
+    return {"result": result, "exit_code": exc.exit_code, "error": error, "next": exc.hint}

@@ -18,8 +18,7 @@ from swagent.app import (
 )
 from swagent.clock import SystemClock
 from swagent.errors import SettingsError, SwagentError, UsageError
-from swagent.events import EventBus
-from swagent.installer.report import refused_early
+from swagent.events import EventBus, refused_early
 from swagent.installer.session import Session
 from swagent.settings import InstallSettings, layer
 

@@ -1,36 +1,8 @@
 """How a session's findings read as facts of events (docs/reference/events.md)."""
 
-from swagent.errors import SwagentError
-from swagent.events import Event
 from swagent.model import Fate, Hardware, Plan, Planned, Selection
 
 from .context import SessionContext
-
-
-def refused_early(exc: SwagentError, *, now_s: float) -> Event:
-    """The verdict on an update that was refused before there was a session."""
-    return Event(
-        "update.verdict",
-        time_s=now_s,
-        message=exc.message,
-        facts={**verdict_facts(exc, "refused"), "seconds": 0.0},
-    )
-
-
-def verdict_facts(exc: SwagentError, result: str) -> dict[str, object]:
-    """What the verdict says of an error."""
-    return {
-        "result": result,
-        "exit_code": exc.exit_code,
-        "error": {
-            "class": type(exc).__name__,
-            "message": exc.message,
-            "hint": exc.hint,
-            "artifact": exc.artifact,
-            "handler": exc.handler,
-        },
-        "next": exc.hint,
-    }
 
 
 def success_facts(result: str, plan: Plan, selection: Selection | None) -> dict[str, object]:

@@ -20,6 +20,7 @@ from swagent.errors import (
     SwagentError,
     VersionRefused,
 )
+from swagent.events import verdict_facts
 from swagent.hw.sync import FileSync
 from swagent.model import Description, Fate, Kind, Plan, Planned
 from swagent.stream import Archive, Member, Source
@@ -33,7 +34,7 @@ from .intake import Intake, take_in
 from .journal import Journal, State, Transaction, cut_targets, kept_targets, recover, short
 from .members import Members
 from .planning import Planner, by_member, judge_size, nothing_missing, with_stream_fates
-from .report import success_facts, tell_plan, verdict_facts
+from .report import success_facts, tell_plan
 from .rig import Inspection, Policy, Rig
 from .tables import tables_of
 from .workers import Workers

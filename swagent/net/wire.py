@@ -170,6 +170,39 @@ class Client:
             hint="is it a loop? name the last address",
         )
 
+    def send(self, method: str, body: bytes, content_type: str, *, max_bytes: int) -> bytes:
+        """Send something, once; returns the answer's body.
+
+        Args:
+            method: ``POST`` or ``PUT``.
+            body: what to send.
+            content_type: of the body.
+            max_bytes: how long the answer may be.
+
+        Raises:
+            TransportError: the server does not take it, or its answer is too long.
+            DeadlineError: the server brings nothing.
+        """
+        from swagent import __version__
+
+        headers = {"User-Agent": f"swagent/{__version__}", "Content-Type": content_type}
+        try:
+            response = self._request(self.address, headers, method, body)
+            if not 200 <= response.status < 300:
+                response.close()
+                raise _refusal(response.status, "", self.name)
+            reply = _reply(response, self.name)
+            answer = bytearray()
+            piece = memoryview(bytearray(PIECE_BYTES))
+            while n := self.read(reply, piece):
+                answer += piece[:n]
+                if len(answer) > max_bytes:
+                    response.close()
+                    raise TransportError(f"{self.name}: the answer has more than {max_bytes} bytes")
+        except Broken as broken:
+            raise broken.error from broken
+        return bytes(answer)
+
     def read(self, reply: Reply, buffer: memoryview) -> int:
         """What has come of a body, at least one byte; 0 at its end.
 
@@ -238,7 +271,9 @@ class Client:
         if ahead_s > 0:
             self.pause(ahead_s)
 
-    def _request(self, address: Address, headers: dict[str, str]) -> "BaseHTTPResponse":
+    def _request(
+        self, address: Address, headers: dict[str, str], method: str = "GET", body: bytes | None = None
+    ) -> "BaseHTTPResponse":
         from urllib3 import Timeout
         from urllib3.util import make_headers
 
@@ -250,8 +285,9 @@ class Client:
         try:
             manager = self._manager(own=own, tls=address.scheme == "https")
             response: BaseHTTPResponse = manager.request(
-                "GET",
+                method,
                 address.url,
+                body=body,
                 headers=sent,
                 timeout=Timeout(connect=min(timeout_s, CONNECT_S_MAX), read=timeout_s),
                 retries=False,

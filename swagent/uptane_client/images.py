@@ -1,7 +1,8 @@
 """Fetching images: from one mirror after the other, verified as they come, kept only when they are what was signed."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from swagent.errors import DeviceError, SwagentError, TransportError, UptaneError
 from swagent.net import Folder
@@ -54,6 +55,23 @@ class ImageStore:
             self.remove(target)
             return False
         return True
+
+    @contextmanager
+    def reader(self, target: Target) -> Iterator[JudgedImage]:
+        """A stored image, judged once more as it is read.
+
+        Raises:
+            DeviceError: it cannot be read.
+        """
+        path = self.path(target)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as exc:
+            raise DeviceError(f"cannot read {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+        try:
+            yield JudgedImage(_FromFile(fd), target.path, target.length_bytes, target.hashes)
+        finally:
+            os.close(fd)
 
     def remove(self, target: Target) -> None:
         """Take an image away.
