@@ -17,7 +17,7 @@ from swagent.installer.inventory import from_pairs, read_versions
 from swagent.installer.journal import Journal, raised
 from swagent.installer.rig import Policy, Rig
 from swagent.installer.session import Session
-from swagent.model import Gate, Hardware, Plan, Unit
+from swagent.model import Gate, Hardware, InstallRequest, Outcome, Plan, Unit
 from swagent.settings import AUTO, InstallSettings, from_config, from_environ
 from swagent.stream.source import Source, open_source
 
@@ -240,6 +240,51 @@ def make_session(
     return Session(rig, policy, source, cancelled=cancelled), rig
 
 
+class SwuInstaller:
+    """Installs ``.swu`` images for somebody who has verified them as files; a ``model.EcuInstaller``.
+
+    The gates, the journal and ``confirm`` are those of every install.
+
+    Args:
+        settings: as of ``swagent -i``.
+        bus: hears of what happens.
+        environ: the process's environment.
+    """
+
+    def __init__(self, settings: InstallSettings, bus: EventBus, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._environ = environ
+
+    def install(self, request: InstallRequest) -> Outcome:
+        """Install; a reboot completes it where the update says so."""
+        from swagent.stream.source import ReaderSource
+
+        lock_fd = lock(self._environ)
+        try:
+            source = ReaderSource(request.source, request.name, request.length_bytes)
+            session, _ = make_session(self._settings, Wishes(), source, bus=self._bus, environ=self._environ)
+            session.run()
+        finally:
+            os.close(lock_fd)
+        state = self._last_state()
+        if state is None or state == "CONFIRMED":
+            return Outcome(0)
+        return Outcome(21, "a reboot completes it")
+
+    def completed(self) -> bool | None:
+        """As the journal tells it: confirmed, given up, or waiting for its reboot."""
+        state = self._last_state()
+        if state in (None, "COMMITTED", "TESTING"):
+            return None
+        return state == "CONFIRMED"
+
+    def _last_state(self) -> str | None:
+        journal = make_journal(self._settings, self._environ)
+        last = journal.read().last if journal is not None else None
+        return last.state.value if last is not None else None
+
+
 def settle_selection(settings: InstallSettings) -> InstallSettings:
     """The settings with the selection that ``auto`` stands for here.
 
@@ -342,7 +387,16 @@ def make_journal(settings: InstallSettings, environ: Mapping[str, str]) -> Journ
         SettingsError: the kernel does not tell which boot this is.
     """
     folder = state_directory(settings, environ)
-    return Journal(folder, _read_file(BOOT_ID_FILE).decode().strip()) if folder else None
+    return Journal(folder, boot_id()) if folder else None
+
+
+def boot_id() -> str:
+    """What names the present boot.
+
+    Raises:
+        SettingsError: the kernel does not tell.
+    """
+    return _read_file(BOOT_ID_FILE).decode().strip()
 
 
 def read_floor(journal: Journal | None, loader: "Bootloader | None") -> str:

@@ -89,6 +89,31 @@ def load(scheme: str, public: str) -> PublicKey:
     return PublicKey(scheme, _numbers(key), other=key)
 
 
+def kind_of_pem(data: bytes) -> tuple[str, str]:
+    """Kind (``ed25519``, ``rsa``, ``ecdsa``) and public value, as ``load`` takes it, of a PEM public key.
+
+    Raises:
+        ValueError: it is none, or of another kind.
+    """
+    blocks = keys.pem_blocks(data)
+    if len(blocks) != 1 or blocks[0][0] != "PUBLIC KEY":
+        raise ValueError("no single PEM public key")
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    key = load_der_public_key(blocks[0][1])
+    if isinstance(key, Ed25519PublicKey):
+        return "ed25519", key.public_bytes_raw().hex()
+    text = data.decode("ascii")
+    if isinstance(key, RSAPublicKey):
+        return "rsa", text
+    if isinstance(key, EllipticCurvePublicKey):
+        return "ecdsa", text
+    raise ValueError("a public key of another kind than Ed25519, RSA and EC")
+
+
 def _load_ed25519(public: str) -> PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 

@@ -190,6 +190,49 @@ class StreamSource:
             ) from exc
 
 
+class ReaderSource:
+    """Somebody's ``Reader`` as a stream; an archive is read to its end, so its verdict comes before the commit.
+
+    Args:
+        reader: gives the bytes.
+        name: how messages call it.
+        size_bytes: how many there will be, None if nobody knows.
+    """
+
+    seekable = False
+
+    def __init__(self, reader: Reader, name: str, size_bytes: int | None = None) -> None:
+        self._reader = reader
+        self.name = name
+        self.size_bytes = size_bytes
+        self.position = 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read on; fills ``buffer`` unless the reader ends first."""
+        done = 0
+        while done < len(buffer):
+            n = self._reader.readinto(buffer[done:])
+            if n == 0:
+                break
+            done += n
+        self.position += done
+        return done
+
+    def seek(self, position: int) -> None:
+        """Read and drop everything before ``position``.
+
+        Raises:
+            ArchiveError: the reader ends before.
+        """
+        scrap = memoryview(bytearray(min(WINDOW_BYTES, max(position - self.position, 1))))
+        while self.position < position:
+            if not self.readinto(scrap[: position - self.position]):
+                raise ArchiveError(f"{self.name} ends at byte {self.position}, in the middle of a member")
+
+    def attend(self, *, waiting: Callable[[], None], tell: Callable[[str, str], None]) -> None:
+        """Nobody: whoever reads for us waits and tells by itself."""
+
+
 def _go_on() -> None:
     pass
 

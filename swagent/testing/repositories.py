@@ -1,5 +1,6 @@
 """A repository of Uptane metadata in memory, in any dialect, that can be made to lie: for tests of what verifies it."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256, sha512
@@ -195,6 +196,20 @@ class RepoSimulator:
         if role == ROOT:
             return self.roots[version - 1][: max_bytes + 1] if 0 < version <= len(self.roots) else None
         return self.files.get(role, b"")[: max_bytes + 1] or None
+
+    def write(self, folder: str) -> None:
+        """Put everything below ``folder/metadata``, under plain and versioned names."""
+        metadata = os.path.join(folder, "metadata")
+        os.makedirs(metadata, exist_ok=True)
+        extension = self.codec.extension
+        named = {f"{number}.{ROOT}.{extension}": raw for number, raw in enumerate(self.roots, 1)}
+        for role, raw in self.files.items():
+            named[f"{role}.{extension}"] = raw
+            if role != TIMESTAMP:
+                named[f"{self.versions[role]}.{role}.{extension}"] = raw
+        for name, raw in named.items():
+            with open(os.path.join(metadata, name), "wb") as file:
+                file.write(raw)
 
     def _next(self, role: str) -> int:
         self.versions[role] = self.versions.get(role, 0) + 1

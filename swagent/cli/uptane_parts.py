@@ -1,0 +1,191 @@
+"""Puts a Primary together from options: what ``update`` and its sisters share."""
+
+import os
+from typing import TYPE_CHECKING
+
+from swagent.errors import SettingsError, UsageError
+
+from .options import Args, Option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from swagent.events import EventBus
+    from swagent.model import EcuInstaller
+    from swagent.uptane.codecs import Codec
+    from swagent.uptane.signing import Signer
+    from swagent.uptane_client.primary import Parts, Primary
+    from swagent.uptane_client.sources import DirectorService, TimeSource
+
+DIALECTS = ("tuf1", "ak", "ref-json", "ref-der")
+WHO, WHERE, HOW, OUT = "who this is", "where things come from", "how to behave", "output"
+
+STATE_OPTION = Option("state", metavar="DIR", group=WHO, help="where everything about this vehicle is kept")
+DIALECT_OPTION = Option(
+    "dialect",
+    metavar="NAME",
+    group=WHERE,
+    choices=DIALECTS,
+    help="encoding and rules; tuf1 unless said otherwise",
+)
+IDENTITY_OPTIONS = (
+    STATE_OPTION,
+    Option("ecu-serial", metavar="SERIAL", group=WHO, help="serial of the Primary"),
+    Option("hardware-id", metavar="ID", group=WHO, help="its kind of hardware"),
+    Option("vin", metavar="VIN", group=WHO, help="the vehicle; none unless said otherwise"),
+    Option(
+        "ecu-key", metavar="URI", group=WHO, help="the Primary's private key; else one is made in --state"
+    ),
+)
+SOURCE_OPTIONS = (
+    Option("director", metavar="URL", group=WHERE, help="this vehicle's Director repository"),
+    Option("image-repo", metavar="URL", group=WHERE, help="the Image repository"),
+    DIALECT_OPTION,
+    Option("director-service", metavar="URL", group=WHERE, help="where reports go; else they stay here"),
+    Option("time-server", metavar="URL", group=WHERE, help="who attests the time (XML-RPC)"),
+)
+POLICY_OPTIONS = (
+    Option("trust-on-first-use", group=HOW, help="take the repositories' first roots as they come"),
+    Option("system-time", group=HOW, help="believe the system's clock when no time is attested"),
+    Option("time-fresh", metavar="SECONDS", group=HOW, help="how old an attested time may be; 86400"),
+    Option(
+        "installer",
+        metavar="NAME",
+        group=HOW,
+        choices=("none", "swu"),
+        help="what puts images onto the Primary itself; swu: as `swagent -i` with its settings; none",
+    ),
+    Option("file", short="f", metavar="FILE", group=HOW, help="settings for --installer swu"),
+    Option("each-alone", group=HOW, help="install what passed although another image of the bundle did not"),
+)
+
+
+def needed(args: Args, name: str) -> str:
+    """An option that must be given.
+
+    Raises:
+        UsageError: it is not.
+    """
+    value = args.get(name)
+    if not value:
+        raise UsageError(f"--{name} is missing")
+    return value
+
+
+def make_primary(args: Args, bus: "EventBus") -> "Primary":
+    """The Primary that the options describe.
+
+    Raises:
+        UsageError: an option is missing or makes no sense.
+        SettingsError: the state folder belongs to another unit, there is no root, or a key cannot be used.
+    """
+    from swagent.uptane_client.primary import Primary
+
+    return Primary(make_parts(args, bus))
+
+
+def make_parts(args: Args, bus: "EventBus") -> "Parts":
+    """What a Primary works with, as the options describe it."""
+    from swagent.app import boot_id
+    from swagent.clock import SystemClock
+    from swagent.uptane.codecs import codec
+    from swagent.uptane.rules import BY_DIALECT
+    from swagent.uptane_client.files import FileStore
+    from swagent.uptane_client.images import ImageStore
+    from swagent.uptane_client.primary import Identity, Parts, Policy
+    from swagent.uptane_client.provision import key_from_fact
+    from swagent.uptane_client.sources import RepositorySource
+    from swagent.uptane_client.vehicle import Vehicle
+
+    state = needed(args, "state")
+    dialect = args.get("dialect") or "tuf1"
+    clock = SystemClock()
+    encoding, rules = codec(dialect), BY_DIALECT[dialect]
+    identity = Identity(args.get("vin") or "", needed(args, "ecu-serial"), needed(args, "hardware-id"))
+    director = RepositorySource(needed(args, "director"), clock)
+    image = RepositorySource(needed(args, "image-repo"), clock)
+    metadata = FileStore(os.path.join(state, "metadata"), encoding.extension)
+    vehicle = Vehicle(os.path.join(state, "vehicle.sqlite"))
+    time_key = key_from_fact(vehicle.fact("time_key"))
+    parts = Parts(
+        identity,
+        encoding,
+        rules,
+        director,
+        image,
+        metadata,
+        vehicle,
+        ImageStore(os.path.join(state, "targets"), clock.monotonic_s),
+        _signer(args, state, encoding),
+        clock,
+        bus,
+        policy=Policy(
+            time_fresh_s=_seconds(args.get("time-fresh"), 86400.0),
+            system_time=args.on("system-time"),
+            all_or_none=not args.on("each-alone"),
+        ),
+        time_key=time_key,
+        boot_id=boot_id(),
+    )
+    if args.on("trust-on-first-use"):
+        from swagent.uptane_client.provision import trust_on_first_use
+
+        trust_on_first_use(parts)
+    return parts._replace(
+        time=_time_source(args, parts), service=_service(args, parts), installers=_installers(args, bus)
+    )
+
+
+def _signer(args: Args, state: str, encoding: "Codec") -> "Signer":
+    """The Primary's key; one of its own is made where none is named."""
+    from swagent.crypto import schemes
+    from swagent.uptane.signing import Signer
+    from swagent.uptane_client.provision import own_key
+
+    name = args.get("ecu-key")
+    return Signer(schemes.load_private(name) if name else own_key(state), encoding)
+
+
+def _time_source(args: Args, parts: "Parts") -> "TimeSource | None":
+    url = args.get("time-server")
+    if url is None:
+        return None
+    if parts.time_key is None:
+        raise SettingsError(
+            "--time-server: its key is not known here", hint="`swagent uptane provision --time-key FILE`"
+        )
+    from swagent.uptane_client.sources import RpcTimeSource
+
+    return RpcTimeSource(url, parts.codec, parts.clock)
+
+
+def _service(args: Args, parts: "Parts") -> "DirectorService | None":
+    url = args.get("director-service")
+    if url is None:
+        return None
+    from swagent.uptane_client import sources
+
+    if url.startswith("file:"):
+        from urllib.parse import unquote, urlsplit
+
+        return sources.FolderDirectorService(unquote(urlsplit(url).path), parts.codec)
+    if parts.codec.name == "ak":
+        return sources.HttpDirectorService(url, parts.clock)
+    return sources.RpcDirectorService(url, parts.codec, parts.clock)
+
+
+def _installers(args: Args, bus: "EventBus") -> "Mapping[str, EcuInstaller]":
+    if args.get("installer") != "swu":
+        return {}
+    from swagent.app import SwuInstaller, read_settings
+
+    settings, _ = read_settings(args.get("file"), os.environ)
+    return {needed(args, "ecu-serial"): SwuInstaller(settings, bus, os.environ)}
+
+
+def _seconds(text: str | None, usual_s: float) -> float:
+    if text is None:
+        return usual_s
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise UsageError(f"--time-fresh takes seconds, not {text[:20]!r}")
+    return float(text)
