@@ -1,5 +1,6 @@
 """``ucfw``: firmware for a microcontroller behind a serial port (handlers §2.17)."""
 
+import errno
 import re
 import time
 from typing import NamedTuple
@@ -62,8 +63,11 @@ class MicrocontrollerFirmware:
         debug: bool = False
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
-        """Whether port and lines are there and free, and the properties make sense."""
-        reset, prog = read_lines(art, opt)
+        """Whether port and lines are there, and the properties make sense.
+
+        Whether they are free too: what uses them may be stopped by a script, unless the entry is installed directly.
+        """
+        read_lines(art, opt)
         _judge_numbers(art, opt)
         size_bytes = plain_size(art)
         if size_bytes is not None and size_bytes > MAX_FIRMWARE_BYTES:
@@ -71,11 +75,15 @@ class MicrocontrollerFirmware:
                 f"{art.where or art.label} has more than {MAX_FIRMWARE_BYTES} bytes of firmware"
             )
         try:
-            busy = ctx.hw.uart_in_use(art.device) or ctx.hw.gpio_in_use(reset) or ctx.hw.gpio_in_use(prog)
+            busy = _busy(art, opt, ctx)
         except DeviceError as exc:
             raise PreflightRefused(exc.message, hint=exc.hint or "check device, reset and prog") from exc
+        if busy and art.installed_directly:
+            raise PreflightRefused(
+                busy, hint="stop what uses it; a script of the update can, without installed-directly"
+            )
         if busy:
-            raise PreflightRefused(busy, hint="stop what uses it, for instance by a script before")
+            ctx.log("warn", f"{busy}; it must be free when {art.label} is installed")
         return Needs(target=art.device, write_bytes=size_bytes)
 
     def install(self, art: Artifact, opt: Options, data: Data, ctx: Context) -> None:
@@ -85,8 +93,12 @@ class MicrocontrollerFirmware:
             SizeError: it is too large.
             HandlerError: it is no firmware, or the microcontroller answers something else than it should.
             DeadlineError: the microcontroller does not answer in time.
-            DeviceError: a line or the port failed.
+            DeviceError: a line or the port is used by somebody else, or failed.
         """
+        if busy := _busy(art, opt, ctx):
+            raise DeviceError(
+                busy, path=art.device, errno=errno.EBUSY, hint="stop what uses it, by a preinstall script"
+            )
         firmware = _read(art, data)
         with _Wiring(art, opt, ctx) as wiring:
             _Transfer(art, opt, firmware, wiring, ctx).run()
@@ -232,6 +244,12 @@ def read_lines(art: Artifact, opt: MicrocontrollerFirmware.Options) -> tuple[Gpi
     if reset[:2] == prog[:2]:
         raise DescriptionError(f"{art.where or art.label}: reset and prog are one line, {reset}")
     return reset, prog
+
+
+def _busy(art: Artifact, opt: MicrocontrollerFirmware.Options, ctx: Context) -> str:
+    """Who uses the port or a line, "" if nobody does; raises DeviceError when one is not there."""
+    reset, prog = read_lines(art, opt)
+    return ctx.hw.uart_in_use(art.device) or ctx.hw.gpio_in_use(reset) or ctx.hw.gpio_in_use(prog)
 
 
 def _judge_numbers(art: Artifact, opt: MicrocontrollerFirmware.Options) -> None:

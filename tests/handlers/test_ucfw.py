@@ -311,20 +311,37 @@ def test_properties_that_make_no_sense(properties: dict[str, object], text: str,
     assert text in error.message
 
 
-def test_what_is_not_there_or_not_free_is_refused_beforehand(tmp_path: Path) -> None:
+def test_what_is_not_there_is_refused_beforehand(tmp_path: Path) -> None:
     plain = tmp_path / "file"
     plain.touch()
     assert "cannot find" in refused(tmp_path, f"{tmp_path}/ttyS9", FakeGpio()).message
     assert "is no serial port" in refused(tmp_path, str(plain), FakeGpio()).message
     with Microcontroller() as mcu:
-        held = FakeGpio()
-        held.busy[PROG] = "heartbeat"
-        for gpio, text in (
-            (FakeGpio(chips={}), f"there is no {CHIP} line 5"),
-            (FakeGpio(chips={CHIP: 6}), f"there is no {CHIP} line 6"),
-            (held, f"{CHIP} line 6 is held by heartbeat"),
-        ):
-            error = refused(tmp_path, mcu.device, gpio)
+        for chips, line in (({}, 5), ({CHIP: 6}, 6)):
+            error = refused(tmp_path, mcu.device, FakeGpio(chips=chips))
             assert type(error) is PreflightRefused
-            assert text in error.message
+            assert f"there is no {CHIP} line {line}" in error.message
         assert mcu.attempts == []
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("port", [True, False])
+def test_what_is_not_free_may_be_freed_by_a_script_until_it_is_needed(
+    port: bool, direct: bool, tmp_path: Path
+) -> None:
+    gpio = FakeGpio()
+    with Microcontroller() as mcu:
+        hw = FakeHardware(lines=gpio, busy={mcu.device: "the port is open in process 7"} if port else {})
+        if not port:
+            gpio.busy[PROG] = "heartbeat"
+        ctx = FakeContext(str(tmp_path), hw=hw)
+        data = FakeData(FIRMWARE)
+        with pytest.raises(SwagentError) as raised:
+            install(entry(mcu.device)._replace(installed_directly=direct), data, ctx)
+    what = "the port is open in process 7" if port else f"{CHIP} line 6 is held by heartbeat"
+    assert type(raised.value) is (PreflightRefused if direct else DeviceError)
+    assert raised.value.message == what
+    assert direct or ("warn", f"{what}; it must be free when mcu.hex is installed") in ctx.logged
+    assert not data.read_bytes
+    assert gpio.log == []
+    assert mcu.attempts == []

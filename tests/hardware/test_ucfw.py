@@ -1,6 +1,9 @@
 """Firmware for a microcontroller, over GPIO and serial lines of the kernel; the simulated one sits at the far end."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -41,7 +44,9 @@ class Board:
     def watch(self) -> None:
         while not self._stop.is_set():
             now = self.volts()
-            if self.seen[-1:] != [now]:
+            if now == self.volts() and self.seen[-1:] != [
+                now
+            ]:  # read one after the other: it may change meanwhile
                 self.seen.append(now)
             time.sleep(0.001)
 
@@ -133,38 +138,74 @@ def test_a_failure_leaves_it_running(
     assert free(board)
 
 
-def test_what_others_hold_is_refused(board: Board, uart_a: str, tmp_path: Path) -> None:
-    held = gpio.GpioLines({GpioLine(board.chip, PROG): False})
+@pytest.mark.parametrize("direct", [True, False])
+def test_what_others_hold_is_refused(direct: bool, board: Board, uart_a: str, tmp_path: Path) -> None:
     ctx = FakeContext(str(tmp_path), hw=Hardware(str(tmp_path)))
+    art = entry(board, uart_a)._replace(installed_directly=direct)
+    held = gpio.GpioLines({GpioLine(board.chip, PROG): False})
     try:
-        with pytest.raises(PreflightRefused, match=f"line {PROG} is held by swagent"):
-            install(entry(board, uart_a), FakeData(FIRMWARE), ctx)
+        with pytest.raises(
+            PreflightRefused if direct else DeviceError, match=f"line {PROG} is held by swagent"
+        ):
+            install(art, FakeData(FIRMWARE), ctx)
     finally:
         held.close()
-    console = f"/dev/{Path('/sys/class/tty/console/active').read_text().split()[-1]}"
-    if console.startswith("/dev/ttyS"):
-        with pytest.raises(PreflightRefused, match="is a console of the kernel"):
-            install(entry(board, console), FakeData(FIRMWARE), ctx)
+    with open(uart_a, "rb") as port:
+        other = subprocess.Popen(["sleep", "60"], stdin=port)
+    with other:
+        try:
+            with pytest.raises(
+                PreflightRefused if direct else DeviceError, match=f"open in process {other.pid}"
+            ):
+                install(art, FakeData(FIRMWARE), ctx)
+        finally:
+            other.kill()
+
+
+def update(board: Board, uart: str, folder: Path) -> Path:
+    """The example, for this board."""
+    description = (EXAMPLE / "sw-description").read_text()
+    description = (
+        description.replace(":38:", f":{RESET}:").replace(":39:", f":{PROG}:").replace('"5"', '"60"')
+    )
+    (folder / "sw-description").write_text(description)
+    make(
+        str(folder / "sw-description"),
+        output=str(folder / "update.swu"),
+        search=[str(EXAMPLE)],
+        variables={"VERSION": "2.4.0", "UART": uart, "CHIP": board.chip},
+    )
+    return folder / "update.swu"
+
+
+WORDS = ("--allow-unsigned", "-H", "drive:1.0", "-B", "none")
 
 
 def test_a_whole_update(
     board: Board, uart_a: str, uart_b: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    description = (
-        (EXAMPLE / "sw-description").read_text().replace(":38:", f":{RESET}:").replace(":39:", f":{PROG}:")
-    )
-    (tmp_path / "sw-description").write_text(description)
-    update = tmp_path / "update.swu"
-    make(
-        str(tmp_path / "sw-description"),
-        output=str(update),
-        search=[str(EXAMPLE)],
-        variables={"VERSION": "2.4.0", "UART": uart_a, "CHIP": board.chip},
-    )
     for name in ("TMPDIR", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"):
         monkeypatch.setenv(name, str(tmp_path))
     with Microcontroller(line=uart_b, in_boot_loader=lambda: board.volts() == BOOT_LOADER) as mcu:
-        assert main(["-i", str(update), "--allow-unsigned", "-H", "drive:1.0", "-B", "none"]) == 0
+        assert main(["-i", str(update(board, uart_a, tmp_path)), *WORDS]) == 0
     assert mcu.firmware == (EXAMPLE / "motor.hex").read_bytes()
+    assert board.volts() == REST
+    assert free(board)
+
+
+def test_an_update_that_is_stopped(board: Board, uart_a: str, uart_b: str, tmp_path: Path) -> None:
+    image = update(board, uart_a, tmp_path)
+    places = dict.fromkeys(("TMPDIR", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"), str(tmp_path))
+    with Microcontroller(Fault("silent", 2), line=uart_b) as mcu:
+        words = [sys.executable, "-m", "swagent", "-i", str(image), *WORDS]
+        with subprocess.Popen(words, env={**os.environ, **places}) as process:
+            until_s = time.monotonic() + 60
+            while not mcu.attempts and time.monotonic() < until_s:
+                time.sleep(0.1)
+            time.sleep(1)
+            assert board.volts() == BOOT_LOADER
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 80
+    assert len(mcu.attempts) == 1
     assert board.volts() == REST
     assert free(board)
