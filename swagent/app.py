@@ -15,7 +15,7 @@ from swagent.installer.gates import HardwareGate, RequiresGate, VersionGate
 from swagent.installer.gates.floor import FloorGate
 from swagent.installer.inventory import from_pairs, read_versions
 from swagent.installer.journal import Journal, raised
-from swagent.installer.rig import Policy, Rig
+from swagent.installer.rig import LuaRules, Policy, Rig
 from swagent.installer.session import Session
 from swagent.model import Gate, Hardware, InstallRequest, Outcome, Plan, Unit
 from swagent.settings import AUTO, InstallSettings, from_config, from_environ
@@ -31,6 +31,7 @@ HARDWARE_FILE = "/etc/hwrevision"
 VERSIONS_FILE = "/etc/sw-versions"
 FWENV_CONFIG_FILE = "/etc/fw_env.config"
 STATE_FOLDER = "/var/lib/swagent"
+LUA_PATH = "/etc/swagent/lua/?.lua;/usr/local/share/lua/VERSION/?.lua;/usr/share/lua/VERSION/?.lua"
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 SETTINGS_BYTES_MAX = 1024 * 1024
 
@@ -212,6 +213,7 @@ def make_session(
         over_unconfirmed=wishes.over_unconfirmed,
         namespace_vars=settings.namespace_vars,
         reboot={kind.name: kind.reboot for kind in settings.update_types.values()},
+        lua=lua_rules(settings),
     )
     rig = Rig(
         handlers=handlers.registry(),
@@ -283,6 +285,17 @@ class SwuInstaller:
         journal = make_journal(self._settings, self._environ)
         last = journal.read().last if journal is not None else None
         return last.state.value if last is not None else None
+def lua_rules(settings: InstallSettings) -> LuaRules:
+    """What Lua may do here."""
+    return LuaRules(
+        version=settings.lua_version,
+        path=settings.lua_path or LUA_PATH.replace("VERSION", settings.lua_version),
+        device_grants=frozenset(settings.lua_device_grants),
+        image_grants=frozenset(settings.lua_image_grants),
+        memory_bytes=settings.lua_memory * 1024 * 1024,
+        instructions=settings.lua_instructions * 1_000_000,
+        seconds=settings.lua_seconds,
+    )
 
 
 def settle_selection(settings: InstallSettings) -> InstallSettings:

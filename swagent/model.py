@@ -157,6 +157,8 @@ class Artifact(NamedTuple):
         aes_key: 16, 24 or 32 bytes, None for that of the key file.
         sha256: digest of the member as stored, 32 bytes; None if sw-description has none.
         properties: values as written, in description order; a single string is a tuple of one.
+        preinstall: Lua function to call right before its handler, "" for none; images and files only.
+        postinstall: the same right after it.
         where: how messages call it, such as ``images[0] rootfs.ext4``.
     """
 
@@ -183,6 +185,8 @@ class Artifact(NamedTuple):
     installed_directly: bool = False
     preserve_attributes: bool = False
     properties: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    preinstall: str = ""
+    postinstall: str = ""
     where: str = ""
 
     def prop(self, key: str) -> str | None:

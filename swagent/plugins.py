@@ -36,17 +36,24 @@ class Registry(Generic[T]):
         self.shelf = shelf
         self._entries: dict[str, Entry[T]] = {}
         self._loaded: dict[str, T] = {}
-        self._entry_points_read = False
         self._unlucky: list[Entry[T]] = []
+        self._sources: list[Callable[[Registry[T]], None]] = [Registry._read_entry_points]
 
     def copy(self) -> "Registry[T]":
         """A shelf that begins with the same entries; what is added to it later is not seen here."""
         found: Registry[T] = Registry(self.shelf)
         found._entries = dict(self._entries)
         found._loaded = dict(self._loaded)
-        found._entry_points_read = self._entry_points_read
         found._unlucky = list(self._unlucky)
+        found._sources = list(self._sources)
         return found
+
+    def add_source(self, read: "Callable[[Registry[T]], None]") -> None:
+        """Have ``read`` add its entries, once, when a name is wanted that is not there yet, or all are listed.
+
+        Sources are asked one after the other, until the name is there; other packages' entry points come first.
+        """
+        self._sources.append(read)
 
     def add(self, entry: Entry[T]) -> None:
         """Register one entry.
@@ -80,11 +87,9 @@ class Registry(Generic[T]):
         Raises:
             RegistrationError: it is there but cannot be loaded.
         """
-        if name not in self._entries:
-            self._read_entry_points()
-        entry = self._entries.get(name)
-        if entry is None:
+        if name not in self:
             return None
+        entry = self._entries[name]
         if name not in self._loaded:
             self._loaded[name] = self.load(entry)
         return self._loaded[name]
@@ -102,20 +107,30 @@ class Registry(Generic[T]):
                 f"{self.shelf}: {entry.name!r} ({entry.origin}) cannot be loaded: {exc}"
             ) from exc
 
+    def __contains__(self, name: str) -> bool:
+        while name not in self._entries and self._sources:
+            self._sources.pop(0)(self)
+        return name in self._entries
+
+    def known(self) -> list[str]:
+        """The names that are there without asking any source, sorted."""
+        return sorted(self._entries)
+
     def entries(self) -> Iterator[Entry[T]]:
         """All entries by name, those of other packages included, even where their name is taken."""
-        self._read_entry_points()
+        self._read_sources()
         yield from sorted([*self._entries.values(), *self._unlucky], key=lambda entry: entry.name)
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        self._read_entry_points()
+        self._read_sources()
         return sorted(self._entries)
 
+    def _read_sources(self) -> None:
+        while self._sources:
+            self._sources.pop(0)(self)
+
     def _read_entry_points(self) -> None:
-        if self._entry_points_read:
-            return
-        self._entry_points_read = True
         from importlib.metadata import entry_points  # 40 ms: only when a name is not built in
 
         for point in entry_points(group=self.shelf):

@@ -20,7 +20,6 @@ DESCRIPTION_SIZE_MAX_BYTES = 4 * 1024 * 1024
 _DESCRIPTION_CEILING_BYTES = 64 * 1024 * 1024  # "0 = unlimited" means this: nothing is read without a bound
 _TEXT_MAX_BYTES = 255
 _LOG_LEVEL_MAX = 5
-_PERCENT_MAX = 100
 
 # Types: s text, b boolean, i whole number, S text that SWUpdate's own example writes as a number,
 # l a text or a list of texts, * anything
@@ -139,12 +138,29 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "confirm-fail-bootenv": "s",
         "version-floor": "b",
         "docker-socket": "s",
+        "lua-version": "s",
+        "lua-path": "s",
+        "lua-device-grants": "s",
+        "lua-image-grants": "s",
+        "lua-memory": "i",
+        "lua-instructions": "i",
+        "lua-seconds": "i",
     },
 }
 """Every group and key of SWUpdate's settings file, with its type; and the group ``swagent``, which is ours alone."""
 
 _DOWNLOAD_UNUSED = frozenset(("url", "retry", "interface", "api_key_header", "api_key", *_PROCESS_KEYS))
 _DOWNLOAD_NUMBERS = {"retries": (0, 1000), "retrywait": (0, 86_400), "timeout": (1, 86_400)}
+_BOUNDS = {
+    "battery-min-percent": (0, 100),
+    "lua-memory": (4, 4096),
+    "lua-instructions": (1, 1_000_000),
+    "lua-seconds": (1, 86_400),
+}
+LUA_VERSIONS = ("5.1", "5.2", "5.3", "5.4")
+LUA_GRANTS = ("execute", "popen", "exit", "loadlib", "bytecode", "debug", "endless")
+"""What Lua code can be granted: ``os.execute``, ``io.popen``, ``os.exit``, C modules, compiled code, the library
+``debug``, and to run without limits of instructions and time."""
 _SECRETS = frozenset(("download.authentication", "download.sslkeypassword", "download.proxy"))
 _SPEED = re.compile(r"([0-9]{1,12})([kKMG]?)\Z")
 _SPEED_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3}
@@ -219,6 +235,14 @@ class InstallSettings(NamedTuple):
         ebg_config_paths: EFI Boot Guard's environments or the folders that they lie in, separated by blanks; "" for
             those in the roots of mounted FAT file systems.
         docker_socket: of the container engine, "" for /run/docker.sock.
+        lua_version: of Lua, one of ``LUA_VERSIONS``.
+        lua_path: where ``swupdate_handlers.lua`` and modules are looked for, as Lua's ``package.path``; "" for the
+            usual places.
+        lua_device_grants: words of ``LUA_GRANTS``: what the unit's own Lua code may do.
+        lua_image_grants: the same for what an image brings.
+        lua_memory: MiB that a Lua state may take.
+        lua_instructions: millions that a call into Lua may run.
+        lua_seconds: how long it may take.
     """
 
     public_key_files: tuple[str, ...] = ()
@@ -251,6 +275,13 @@ class InstallSettings(NamedTuple):
     grubenv_path: str = ""
     ebg_config_paths: str = ""
     docker_socket: str = ""
+    lua_version: str = "5.4"
+    lua_path: str = ""
+    lua_device_grants: tuple[str, ...] = ()
+    lua_image_grants: tuple[str, ...] = ()
+    lua_memory: int = 64
+    lua_instructions: int = 500
+    lua_seconds: int = 60
 
 
 KEYS: Mapping[str, str] = (
@@ -467,8 +498,12 @@ def _convert(where: str, key: str, value: Any) -> tuple[str, Any]:
         return name, read_selection(value, where=where) if value else None
     if key in ("confirm-bootenv", "confirm-fail-bootenv"):
         return name, _assignments(where, key, value)
-    if key == "battery-min-percent" and not 0 <= value <= _PERCENT_MAX:
-        raise SettingsError(f"{where}: {key} goes from 0 to {_PERCENT_MAX}, not {value}")
+    if key in _BOUNDS and not _BOUNDS[key][0] <= value <= _BOUNDS[key][1]:
+        raise SettingsError(f"{where}: {key} goes from {_BOUNDS[key][0]} to {_BOUNDS[key][1]}, not {value}")
+    if key == "lua-version" and value not in LUA_VERSIONS:
+        raise SettingsError(f"{where}: lua-version is {value!r}", hint=f"known are {', '.join(LUA_VERSIONS)}")
+    if key in ("lua-device-grants", "lua-image-grants"):
+        return name, _grants(where, key, value)
     if key == "verbose":
         return "loglevel", _LOG_LEVEL_MAX if value else None
     if key == "loglevel" and not 0 <= value <= _LOG_LEVEL_MAX:
@@ -482,6 +517,15 @@ def _convert(where: str, key: str, value: Any) -> tuple[str, Any]:
             f"{where}: cert-purpose is {value!r}", hint="write emailProtection or codeSigning"
         )
     return name, value
+
+
+def _grants(where: str, key: str, text: str) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(text.split()))
+    for word in words:
+        if word not in LUA_GRANTS:
+            hint = _nearest(word, LUA_GRANTS) or f"known are {', '.join(LUA_GRANTS)}"
+            raise SettingsError(f"{where}: {key}: {word[:40]!r} is nothing that can be granted", hint=hint)
+    return words
 
 
 def _assignments(where: str, key: str, text: str) -> tuple[str, ...]:

@@ -123,6 +123,7 @@ def run_swupdate(
     *,
     fresh: Callable[[], None] = lambda: None,
     stdin: bytes | None = None,
+    **env: str,
 ) -> Done:
     """The real ``swupdate``, run in ``folder``.
 
@@ -136,6 +137,7 @@ def run_swupdate(
         folder: where relative paths start.
         fresh: puts the device into its state before the run.
         stdin: its standard input.
+        env: further variables of its environment.
     """
     need("swupdate")
     command = [*_own_network(), "swupdate", "-l", "5", *words]
@@ -143,7 +145,9 @@ def run_swupdate(
         fresh()
         with TemporaryDirectory(prefix="sw") as private:
             try:
-                done = run(command, cwd=folder, env={"TMPDIR": private}, stdin=stdin, timeout_s=_HUNG_S)
+                done = run(
+                    command, cwd=folder, env={"TMPDIR": private, **env}, stdin=stdin, timeout_s=_HUNG_S
+                )
             except subprocess.TimeoutExpired:
                 continue
         told = [line for line in done.text.splitlines() if not any(word in line for word in _NOISE)]

@@ -413,14 +413,65 @@ class Sync(Protocol):
         ...
 
 
+class LuaCode(Protocol):
+    """A Lua state with the module ``swupdate`` in it."""
+
+    def run(self, text: bytes, name: str) -> None:
+        """Run the text of a file.
+
+        Raises:
+            ScriptError: it is no Lua, or failed, or was stopped.
+        """
+        ...
+
+    def knows(self, function: str) -> bool:
+        """Whether there is a global function of this name."""
+        ...
+
+    def call(self, function: str, *arguments: Any) -> tuple[Any, ...]:
+        """Call a global function; its results.
+
+        Raises:
+            ScriptError: there is none, or it failed, or was stopped.
+        """
+        ...
+
+
+class Lua(Protocol):
+    """Lua for handlers: code that came with the image, and handlers that are written in it."""
+
+    def fresh(self, name: str) -> AbstractContextManager[LuaCode]:
+        """A state of its own, called ``name`` in messages.
+
+        Raises:
+            RegistrationError: Lua is not installed.
+        """
+        ...
+
+    def shared(self) -> LuaCode:
+        """The state of this update, in which its embedded script ran.
+
+        Raises:
+            RegistrationError: Lua is not installed.
+        """
+        ...
+
+    def handle(self, art: Artifact, data: Data | None = None, phase: Phase | None = None) -> None:
+        """Call the function that was registered for ``art.type``.
+
+        Raises:
+            ScriptError: it failed, or gave back something else than 0.
+            SwagentError: what was wrong with its data.
+        """
+        ...
+
+
 class Context(Protocol):
     """What a handler may use besides its artifact."""
 
     hw: Hardware
     env: BootEnv
     sync: Sync
-    tmpdir: str
-    """A folder of this session's own; removed at its end."""
     dry_run: bool
     verify_write: bool
     """Whether handlers that can should read back what they wrote, even where the entry does not say so."""
@@ -428,6 +479,16 @@ class Context(Protocol):
     """During preflight: partitions that will be there, or be another size, when the entries behind are installed."""
     partitions: tuple[Artifact, ...]
     """What this update does to layouts before its images: so an image may need what is not there beforehand."""
+
+    @property
+    def lua(self) -> Lua:
+        """Lua, started when it is used."""
+        ...
+
+    @property
+    def tmpdir(self) -> str:
+        """A folder of this session's own; removed at its end."""
+        ...
 
     def progress(self, n_bytes: int) -> None:
         """Tell that ``n_bytes`` more reached the target (``Data`` does so by itself)."""

@@ -44,6 +44,10 @@ class NoOptions:
     """For handlers without properties of their own."""
 
 
+class AnyOptions:
+    """For handlers that read properties by themselves, whatever they are called."""
+
+
 def read_options(options_cls: type[T], art: Artifact) -> tuple[T, list[str]]:
     """Fill a handler's ``Options`` from the properties of an entry.
 
@@ -89,7 +93,7 @@ def read_options(options_cls: type[T], art: Artifact) -> tuple[T, list[str]]:
     warnings += [
         f"{_who(art)}: handler {art.type} has no property {key}{_nearest(key, known)}"
         for key in art.properties
-        if key not in known and key not in GENERIC and key not in numbered
+        if key not in known and key not in GENERIC and key not in numbered and options_cls is not AnyOptions
     ]
     return options_cls(**values), warnings
 

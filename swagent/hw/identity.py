@@ -66,6 +66,28 @@ class RunningSystem:
                 found = mount.device if not mount.device.startswith("0:") else _number_of(mount.source)
         return found or _number_of(self._root_of_cmdline())
 
+    def root_name(self) -> tuple[str, str, str]:
+        """How the device with the root file system is called.
+
+        Returns:
+            Kind of name ("" for a path, else ``UUID``, ``PARTUUID``...), the name, and for names that are no path the
+            device's path, "" when that is not known.
+        """
+        found = self.root()
+        name = self._name(found) if found else ""
+        if name.startswith("/"):
+            return "", name, ""
+        given = self._given_root()
+        tag, equals, value = given.partition("=")
+        if not equals or tag not in _TAGS:
+            return "", given, ""
+        link = self._root_of_cmdline()
+        return tag, value, os.path.realpath(link) if os.path.exists(link) else ""
+
+    def command_line(self) -> str:
+        """The kernel's command line."""
+        return _line(self._cmdline)
+
     def runs_from(self, path: str) -> bool:
         """Whether the running system sits on this block device or file, or on what it is part of or mapped onto."""
         root = self.root()
@@ -212,11 +234,15 @@ class RunningSystem:
             return mounts  # without /proc nothing is known to be mounted; opening exclusively still tells
         return mounts
 
-    def _root_of_cmdline(self) -> str:
+    def _given_root(self) -> str:
         root = ""
         for word in _line(self._cmdline).split():
             if word.startswith("root="):
                 root = word[5:]
+        return root
+
+    def _root_of_cmdline(self) -> str:
+        root = self._given_root()
         tag, equals, value = root.partition("=")
         if equals and tag in _TAGS:
             return os.path.join(self._dev, "disk", _TAGS[tag], value.strip('"').replace("/", "\\x2f"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from swagent.clock import Clock
 from swagent.errors import ArchiveError, Cancelled
 from swagent.events import Event, EventBus
-from swagent.handlers.api import BootEnv, Coming, Hardware, Sync
+from swagent.handlers.api import BootEnv, Coming, Hardware, Lua, Sync
 from swagent.model import Artifact, Needs, Reader
 from swagent.stream import ArtifactData, Codec
 
@@ -14,7 +14,7 @@ PROGRESS_INTERVAL_S = 0.1
 
 
 class SessionContext:
-    """One session's context.
+    """One session's context; the session also puts ``lua`` here.
 
     Args:
         bus: where news goes.
@@ -24,6 +24,8 @@ class SessionContext:
         chain: installs a reader with another handler.
         cancelled: whether somebody asked to stop.
     """
+
+    lua: Lua
 
     def __init__(
         self,

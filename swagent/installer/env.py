@@ -96,6 +96,12 @@ class SessionEnv:
         self._begun = False
         self._done = False
 
+    def settle(self, *, transaction_marker: bool, state_marker: bool, variables: Vars | None) -> None:
+        """What is only known once the description has been read; arguments as those of the class."""
+        self._transaction_marker = transaction_marker
+        self._state_marker = state_marker
+        self._variables = variables
+
     @property
     def pending(self) -> Mapping[str, str]:
         """What is staged, in the order in which it was first set; "" removes a variable."""

@@ -48,7 +48,7 @@ class Planner:
             if reason:
                 entries.append(Planned(art, Fate.SKIPPED, reason))
                 continue
-            stored_bytes = _judge_member(art, members) if card.data else None
+            stored_bytes = _judge_member(art, members) if _takes_data(art, card) else None
             entries.append(
                 Planned(art, _fate(art, card), stored_bytes=stored_bytes, overwrites=card.overwrites)
             )
@@ -83,7 +83,7 @@ class Planner:
 
     def _judge(self, art: Artifact) -> Card:
         card: Card = self.judge_handler(art).card
-        if card.data:
+        if _takes_data(art, card):
             if not art.filename:
                 raise DescriptionError(
                     f"{art.where}: filename is missing", artifact=art.label, handler=art.type
@@ -145,8 +145,13 @@ class Planner:
         return found
 
 
+def _takes_data(art: Artifact, card: Card) -> bool:
+    """Whether a member is read for an entry; a layout change has none, whatever else its handler serves."""
+    return card.data and art.kind is not Kind.PARTITION
+
+
 def _fate(art: Artifact, card: Card) -> Fate:
-    if not card.data:
+    if not _takes_data(art, card):
         return Fate.APPLY
     return Fate.DIRECT if art.installed_directly else Fate.STAGED
 

@@ -16,6 +16,28 @@ from swagent.plugins import Registry
 from .journal import Journal
 
 
+class LuaRules(NamedTuple):
+    """What Lua may do; what can be granted are the words of ``settings.LUA_GRANTS``.
+
+    Attributes:
+        version: of Lua.
+        path: where modules and ``swupdate_handlers.lua`` are looked for, as ``package.path``.
+        device_grants: to the unit's own file.
+        image_grants: to what an image brings.
+        memory_bytes: how much a state may take.
+        instructions: how many a call may run.
+        seconds: how long a call may take.
+    """
+
+    version: str = "5.4"
+    path: str = ""
+    device_grants: frozenset[str] = frozenset()
+    image_grants: frozenset[str] = frozenset()
+    memory_bytes: int = 64 * 1024 * 1024
+    instructions: int = 500_000_000
+    seconds: float = 60.0
+
+
 class Policy(NamedTuple):
     """How an update is to be handled; every field is one decision of whoever asked for it.
 
@@ -38,6 +60,7 @@ class Policy(NamedTuple):
         over_unconfirmed: why an update is let in over one that is not confirmed, "" when it is not.
         namespace_vars: where ``vars`` are stored when the image does not say, "" for nowhere.
         reboot: whether a reboot follows, by update type, when the image does not say; None when the type neither.
+        lua: what Lua may do.
     """
 
     trust: Trust | None
@@ -61,6 +84,7 @@ class Policy(NamedTuple):
     over_unconfirmed: str = ""
     namespace_vars: str = ""
     reboot: Mapping[str, bool | None] = MappingProxyType({})
+    lua: LuaRules = LuaRules()
 
 
 class Rig(NamedTuple):

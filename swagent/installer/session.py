@@ -32,6 +32,7 @@ from .dryrun import read_everything
 from .env import SessionEnv, Vars
 from .intake import Intake, take_in
 from .journal import Journal, State, Transaction, cut_targets, kept_targets, recover, short
+from .lua import SessionLua, UnrunHooks
 from .members import Members
 from .planning import Planner, by_member, judge_size, nothing_missing, with_stream_fates
 from .report import success_facts, tell_plan
@@ -42,6 +43,8 @@ from .workspace import Workspace
 from .writing import Writing
 
 if TYPE_CHECKING:
+    from swagent.parser import Hooks
+
     from .goodtime import GoodTime
 
 
@@ -72,10 +75,11 @@ class Session:
         self._journal: Journal | None = None if policy.dry_run else rig.journal
         self._transaction = Transaction(self._journal, rig.clock, session)
         self._sync = FileSync()
+        self._env = SessionEnv(rig.bootloader, dry_run=policy.dry_run)
         self._workspace = Workspace(policy.tmpdir, session)
         self._ctx = SessionContext(
             hw=rig.hw,
-            env=SessionEnv(None),
+            env=self._env,
             sync=self._sync,
             bus=rig.bus,
             clock=rig.clock,
@@ -89,7 +93,15 @@ class Session:
         )
         self._handlers = rig.handlers.copy()  # what this session adds ends with it
         self._planner = Planner(self._handlers, signed=policy.trust is not None)
-        self._workers = Workers(self._planner, self._ctx)
+        self._lua = self._ctx.lua = SessionLua(
+            policy.lua,
+            self._ctx,
+            self._handlers,
+            hardware=rig.unit.hardware,
+            selection=policy.selection,
+            chain=lambda art, data: self._workers.install_called(art, data),
+        )
+        self._workers = Workers(self._planner, self._ctx, self._lua)
         self._members = Members(self._archive, policy, self._ctx, self._workspace)
         self._written: Writing | None = None
         source.attend(waiting=self._ctx.checkpoint, tell=self._ctx.log)
@@ -108,6 +120,7 @@ class Session:
             self._publish_verdict(exc)
             raise
         finally:
+            self._lua.close()
             self._members.close()
             self._workspace.remove()
         return result
@@ -118,11 +131,9 @@ class Session:
         intake, members = self._take_in()
         self._refuse_what_rolled_back(intake)
         description, warnings = self._describe(intake)
-        self._ctx.env = env = SessionEnv(
-            self._rig.bootloader,
+        self._env.settle(
             transaction_marker=self._policy.transaction_marker and description.transaction_marker,
             state_marker=self._policy.state_marker and description.state_marker,
-            dry_run=self._policy.dry_run,
             variables=self._vars(description),
         )
         plan = self._plan(description, members)
@@ -139,7 +150,7 @@ class Session:
             gate.check(plan, self._rig.unit)
         self._transaction.reached(State.AUTHORIZED)
         self._note_overrides(plan)
-        plan = self._preflight(plan, env)
+        plan = self._preflight(plan)
         self._transaction.reached(State.PREFLIGHTED, targets=kept_targets(_targets(plan)))
         tell_plan(self._ctx, plan, self._rig.unit.hardware, self._policy.selection)
         self._members.await_tables(tables_of(plan))
@@ -160,7 +171,7 @@ class Session:
             policy=self._policy,
             ctx=self._ctx,
             clock=self._rig.clock,
-            env=env,
+            env=self._env,
             sync=self._sync,
             workers=self._workers,
             members=self._members,
@@ -233,9 +244,18 @@ class Session:
         Raises:
             SwagentError: what an install would refuse as well; gates are left to the caller.
         """
-        intake, members = self._take_in()
-        description, warnings = self._describe(intake)
-        plan = self._plan(description, members)
+        try:
+            intake, members = self._take_in()
+            unrun = UnrunHooks() if intake.signer is None else None
+            description, warnings = self._describe(intake, unrun)
+            if unrun is not None and unrun.met:
+                warnings.append(
+                    "the Lua code in this image, which nobody vouched for, was not run; it may change this"
+                )
+            plan = self._plan(description, members)
+        finally:
+            self._lua.close()
+            self._workspace.remove()
         return Inspection(plan, intake.signer, (*warnings, *self._planner.warnings))
 
     def _take_in(self) -> tuple[Intake, dict[str, Member] | None]:
@@ -278,7 +298,7 @@ class Session:
         except DeviceError as exc:  # the update is committed: this undoes nothing
             self._ctx.log("warn", exc.message)
 
-    def _describe(self, intake: Intake) -> tuple[Description, list[str]]:
+    def _describe(self, intake: Intake, hooks: "Hooks | None" = None) -> tuple[Description, list[str]]:
         from swagent.parser import parse_with_warnings
 
         description, warnings = parse_with_warnings(
@@ -286,6 +306,7 @@ class Session:
             hardware=self._rig.unit.hardware,
             selection=self._policy.selection,
             size_max_bytes=self._policy.description_size_max_bytes,
+            hooks=hooks or self._lua,
         )
         if description.reboot is None:  # then its type says (swu format §6.6)
             description = description._replace(reboot=self._policy.reboot.get(description.update_type))
@@ -334,7 +355,7 @@ class Session:
             hint="--allow-nothing makes this a success",
         )
 
-    def _preflight(self, plan: Plan, env: SessionEnv) -> Plan:
+    def _preflight(self, plan: Plan) -> Plan:
         """Ask every handler whether it can do its part; also whether the boot environment can."""
         if self._policy.dry_run:
             return plan
@@ -345,9 +366,9 @@ class Session:
             for p in plan.entries
             if p.fate is not Fate.SKIPPED
         )
-        if plan.description.bootenv or names:
-            env.require()
-        env.check(plan.description.bootenv)
+        if plan.description.bootenv or names or self._env.pending:
+            self._env.require()
+        self._env.check(plan.description.bootenv)
         self._ctx.partitions = tuple(p.artifact for p in plan.entries if p.fate is Fate.APPLY)
         return plan._replace(
             entries=tuple(self._preflight_one(planned) for planned in plan.entries),

@@ -6,10 +6,11 @@ from typing import Any
 from swagent.errors import ArchiveError, DescriptionError, SwagentError
 from swagent.handlers.api import Card
 from swagent.handlers.options import read_options
-from swagent.model import Artifact, Needs, Phase
+from swagent.model import Artifact, Data, Needs, Phase
 from swagent.stream import ArtifactData
 
 from .context import SessionContext
+from .lua import SessionLua
 from .planning import Planner
 
 
@@ -29,11 +30,13 @@ class Workers:
     Args:
         planner: knows the handlers of this session.
         ctx: what they work with.
+        lua: runs the functions that entries name.
     """
 
-    def __init__(self, planner: Planner, ctx: SessionContext) -> None:
+    def __init__(self, planner: Planner, ctx: SessionContext, lua: SessionLua) -> None:
         self._planner = planner
         self._ctx = ctx
+        self._lua = lua
 
     def card(self, art: Artifact) -> Card:
         """What is known of an entry's handler."""
@@ -64,21 +67,27 @@ class Workers:
         return self.preflight(art) or Needs()
 
     def install(self, art: Artifact, data: ArtifactData) -> None:
-        """Put an image or file where it belongs.
+        """Put an image or file where it belongs, with the Lua functions of the entry around it.
 
         Raises:
             SwagentError: it failed, or the handler did not read all of it.
         """
-        worker, options = self._worker(art)
 
         def install() -> None:
-            worker.install(art, options, data, self._ctx)
+            target = art
+            if art.preinstall:
+                target = self._lua.before(art)
+                self.preflight(target)  # it may point elsewhere now
+            worker, options = self._worker(target)
+            worker.install(target, options, data, self._ctx)
             if data.readinto(memoryview(bytearray(1))):
                 raise ArchiveError(f"the handler {art.type!r} left part of its artifact unread")
+            if art.postinstall:
+                self._lua.after(target)
 
         named(art, install)
 
-    def install_chained(self, art: Artifact, data: ArtifactData) -> None:
+    def install_chained(self, art: Artifact, data: Data) -> None:
         """As ``install``, for a handler that another one passes its data on to.
 
         Raises:
@@ -88,6 +97,16 @@ class Workers:
         if not hasattr(worker, "install"):
             raise _takes_no_data(art)
         worker.install(art, options, data, self._ctx)
+
+    def install_called(self, art: Artifact, data: Data) -> None:
+        """As ``install_chained``, for an entry that nobody has looked at before: a Lua handler just made it.
+
+        Raises:
+            DescriptionError: it takes no data.
+            PreflightRefused: it cannot be done.
+        """
+        self.preflight_chained(art)
+        self.install_chained(art, data)
 
     def apply(self, art: Artifact) -> None:
         """Make it so: an entry without data."""

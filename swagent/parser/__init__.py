@@ -2,11 +2,14 @@
 
 from .describe import SIZE_MAX_BYTES, parse, parse_with_warnings, read_libconfig
 from .fields import parse_size
+from .hooks import Hooks, amended
 from .outline import Outline, outline
 
 __all__ = [
     "SIZE_MAX_BYTES",
+    "Hooks",
     "Outline",
+    "amended",
     "outline",
     "parse",
     "parse_size",

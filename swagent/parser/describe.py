@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from swagent.errors import DescriptionError, SelectionRefused, SettingsError
+from swagent.errors import DescriptionError, ScriptError, SelectionRefused, SettingsError
 from swagent.model import Artifact, Description, Hardware, Kind, Selection
 
 from . import fields
+from .hooks import Hooks, amended
 from .select import Document
 
 SIZE_MAX_BYTES = 4 * 1024 * 1024
@@ -77,17 +78,27 @@ def parse_with_warnings(
     selection: Selection | None,
     root: str = "software",
     size_max_bytes: int = SIZE_MAX_BYTES,
+    hooks: Hooks | None = None,
 ) -> tuple[Description, list[str]]:
     """As ``parse``, with what is worth telling although it is no error, such as misspelt attributes; a sentence each.
+
+    Args:
+        text: as there.
+        hardware: as there.
+        selection: as there.
+        root: as there.
+        size_max_bytes: as there.
+        hooks: runs the Lua code in it; None leaves entries as they are written.
 
     Raises:
         DescriptionError: it cannot be understood, or describes nothing to install.
         SelectionRefused: nothing to install, and the selection does not exist in it.
+        ScriptError: code in it failed or said no.
     """
     tree, is_json = read_tree(text, size_max_bytes=size_max_bytes)
     check_root(tree, root)
     document = Document(tree, root=root, hardware=hardware, selection=selection, lone_groups=is_json)
-    return _Reading(document, hardware, selection, is_json=is_json).description()
+    return _Reading(document, hardware, selection, is_json=is_json, hooks=hooks).description()
 
 
 def read_libconfig(text: bytes, *, where: str) -> dict[str, Any]:
@@ -150,22 +161,24 @@ class _Reading:
     """One run over one document."""
 
     def __init__(
-        self, document: Document, hardware: Hardware | None, selection: Selection | None, *, is_json: bool
+        self,
+        document: Document,
+        hardware: Hardware | None,
+        selection: Selection | None,
+        *,
+        is_json: bool,
+        hooks: Hooks | None,
     ) -> None:
         self._document = document
         self._hardware = hardware
         self._selection = selection
         self._is_json = is_json
+        self._hooks = hooks
         self._warnings: list[str] = []
         self._unknown: dict[str, str] = {}
 
     def description(self) -> tuple[Description, list[str]]:
         find = self._document.find
-        if find("embedded-script") is not None:
-            raise DescriptionError(
-                "sw-description: embedded-script: Lua in descriptions is not supported by this version",
-                hint="ship the code as a script of type preinstall, postinstall or shellscript",
-            )
         if find("version") is None:
             raise DescriptionError(
                 "sw-description: the release has no version",
@@ -173,6 +186,9 @@ class _Reading:
             )
         self._check_names()
         compatible = self._hardware_compatibility()
+        script = self._text("embedded-script", SIZE_MAX_BYTES)
+        if script and self._hooks is not None:
+            self._hooks.run_embedded(script)
         lists = {name: tuple(self._artifacts(name, kind)) for name, kind in _SECTIONS}
         bootenv = self._variables("bootenv" if find("bootenv") is not None else "uboot")
         variables = self._variables("vars")
@@ -264,11 +280,27 @@ class _Reading:
             name = entry.get("filename") or entry.get("name")
             where = f"{place} {name[:80]}" if isinstance(name, str) else place
             try:
-                yield self._artifact(where, kind, entry)
-            except DescriptionError as exc:
+                art = self._artifact(where, kind, entry)
+                function = fields.text(where, "hook", entry.get("hook", ""))
+                hooked = self._hooked(art, function, where)
+            except (DescriptionError, ScriptError) as exc:
                 given = entry.get("filename")
                 exc.artifact = given if isinstance(given, str) else None
                 raise
+            if hooked is not None:
+                yield hooked
+
+    def _hooked(self, art: Artifact, function: str, where: str) -> Artifact | None:
+        """What the hook makes of an entry; None when it is to be left out."""
+        if not function or self._hooks is None:
+            return art
+        changes = self._hooks.run_hook(function, art)
+        if changes is None:
+            return None
+        changed = amended(art, changes, where=f"{where}, as its hook {function} left it")
+        if art.kind is not Kind.BOOTENV:
+            _check_place(where, changed)
+        return changed
 
     def _artifact(self, where: str, kind: Kind, entry: dict[str, Any]) -> Artifact:
         values: dict[str, Any] = {}
@@ -280,28 +312,31 @@ class _Reading:
                 values[key] = fields.properties(where, key, given, nested=not self._is_json)
             else:
                 values[reader[0]] = reader[1](where, key, given)
+        values.pop("hook", None)
         if not values.get("type"):
             values["type"] = _default_type(where, kind, values)
-        if kind is Kind.PARTITION:
-            _check_partition(where, values)
-        elif kind is not Kind.SCRIPT and "filename" not in values:
-            raise DescriptionError(
-                f"sw-description: {where}: filename is missing", hint="name the archive member to install"
-            )
-        _check_key_length(where, values)
+        fields.check_key_length(where, values)
         if entry.get("compressed") is True:
             self._warn(f'{where}: compressed = true is the old way to say compressed = "zlib"')
-        return Artifact(kind=kind, where=where, **values)
+        if kind is Kind.PARTITION and values["type"] == "ubipartition":
+            values.setdefault("volume", values.get("name", ""))
+        art = Artifact(kind=kind, where=where, **values)
+        _check_place(where, art)
+        return art
 
     def _variables(self, section: str) -> dict[str, str]:
         result: dict[str, str] = {}
         for place, entry in self._document.elements(section):
-            if "hook" in entry:
-                fields.READERS["hook"][1](place, "hook", entry["hook"])
             name = fields.text(place, "name", entry.get("name", ""))
             if not name:
                 raise fields.wrong(place, "name", "is missing", "write { name = ...; value = ...; }")
             value = fields.text(place, "value", entry.get("value", ""), _BOOTENV_LINE_MAX_BYTES)
+            function = fields.text(place, "hook", entry.get("hook", ""))
+            # a hook sees a variable as an entry whose version is the value (swu format §2.11)
+            pair = self._hooked(Artifact(Kind.BOOTENV, "", name=name, version=value), function, place)
+            if pair is None:
+                continue
+            name, value = pair.name, pair.version
             if "=" in name or any(letter in "\n\r\0" for letter in name + value):
                 raise DescriptionError(
                     f"sw-description: {place}: {name[:80]!r} cannot be stored: "
@@ -312,7 +347,7 @@ class _Reading:
                     place, "value", f"is too long: name and value have {_BOOTENV_LINE_MAX_BYTES - 1} bytes"
                 )
             for key in entry:
-                if key not in ("name", "value"):
+                if key not in ("name", "value", "hook"):
                     self._warn_unknown(place, key, ("name", "value"))
             if name in result:
                 self._warn(f"{place}: {name!r} is set twice; the first value counts")
@@ -395,18 +430,21 @@ def _default_type(where: str, kind: Kind, values: dict[str, Any]) -> str:
     )
 
 
-def _check_partition(where: str, values: dict[str, Any]) -> None:
-    if not values.get("device"):
-        raise fields.wrong(where, "device", "is missing", "name the device whose layout changes")
-    if values["type"] == "ubipartition":
-        if not values.get("name"):
+def _check_place(where: str, art: Artifact) -> None:
+    """What an entry of its section must have."""
+    if art.kind is Kind.PARTITION:
+        if not art.device:
+            raise fields.wrong(where, "device", "is missing", "name the device whose layout changes")
+        if art.type == "ubipartition" and not art.name:
             raise fields.wrong(where, "name", "is missing", "name the UBI volume")
-        values.setdefault("volume", values["name"])
-
-
-def _check_key_length(where: str, values: dict[str, Any]) -> None:
-    key, bits = values.get("aes_key"), values.get("cipher", "")[len("aes-cbc-") :]
-    if key is not None and bits and len(key) * 8 != int(bits):
+    elif art.kind is not Kind.SCRIPT and not art.filename:
+        raise DescriptionError(
+            f"sw-description: {where}: filename is missing", hint="name the archive member to install"
+        )
+    if art.kind in (Kind.PARTITION, Kind.SCRIPT) and (art.preinstall or art.postinstall):
         raise fields.wrong(
-            where, "aes-key", f"has {len(key) * 8} bits, and encrypted says {values['cipher']}"
+            where,
+            "preinstall" if art.preinstall else "postinstall",
+            "is for images and files only",
+            "a Lua script has functions of its own for each phase",
         )

@@ -1,7 +1,7 @@
 """Reading attributes, typed and strictly (swu format §2.4, §2.9): what SWUpdate drops in silence is an error here."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from swagent.errors import DescriptionError
@@ -254,13 +254,15 @@ def properties(place: str, key: str, value: object, *, nested: bool = True) -> d
     return result
 
 
-def _refuse_lua(place: str, key: str, value: object) -> str:
-    raise wrong(
-        place,
-        key,
-        "asks for a Lua function, and Lua in descriptions is not supported by this version",
-        "use a script of type preinstall, postinstall or shellscript instead",
-    )
+def check_key_length(place: str, values: Mapping[str, Any]) -> None:
+    """Hold a key against the name of its cipher; ``values`` are fields of an artifact.
+
+    Raises:
+        DescriptionError: they do not fit.
+    """
+    key, bits = values.get("aes_key"), values.get("cipher", "")[len("aes-cbc-") :]
+    if key is not None and bits and len(key) * 8 != int(bits):
+        raise wrong(place, "aes-key", f"has {len(key) * 8} bits, and encrypted says {values['cipher']}")
 
 
 READERS: dict[str, tuple[str, Callable[[str, str, object], Any]]] = {
@@ -286,8 +288,8 @@ READERS: dict[str, tuple[str, Callable[[str, str, object], Any]]] = {
     "installed-directly": ("installed_directly", flag),
     "preserve-attributes": ("preserve_attributes", flag),
     "properties": ("properties", properties),
-    "hook": ("", _refuse_lua),
-    "preinstall": ("", _refuse_lua),
-    "postinstall": ("", _refuse_lua),
+    "hook": ("hook", text),
+    "preinstall": ("preinstall", text),
+    "postinstall": ("postinstall", text),
 }
-"""Attribute to field of ``model.Artifact`` and what reads it."""
+"""Attribute to field of ``model.Artifact`` and what reads it; ``hook`` is used up while the entry is read."""

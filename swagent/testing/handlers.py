@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from swagent.errors import ArchiveError, DescriptionError, DeviceError, PreflightRefused
@@ -15,7 +16,9 @@ from swagent.hw import FileSync, uart
 from swagent.hw.engine import Engine
 from swagent.hw.filesystem import Filesystem
 from swagent.hw.readback import read_back
-from swagent.model import Artifact, GpioLine, Kind, Needs, Phase, Reader, Sink
+from swagent.installer.lua import SessionLua
+from swagent.installer.rig import LuaRules
+from swagent.model import Artifact, Data, GpioLine, Kind, Needs, Phase, Reader, Sink
 
 from .data import FakeData
 from .flash import FakeFlash
@@ -303,6 +306,18 @@ class FakeContext:
     progressed_bytes: int = 0
     before_checkpoint: Callable[[], None] | None = None
 
+    @cached_property
+    def lua(self) -> SessionLua:
+        """Real Lua, with the built-in handlers to call; ``lua.close()`` ends what it started."""
+        return SessionLua(
+            LuaRules(),
+            self,
+            registry(),
+            hardware=None,
+            selection=None,
+            chain=lambda art, data: install(art, data, self),
+        )
+
     def progress(self, n_bytes: int) -> None:
         """Add up."""
         self.progressed_bytes += n_bytes
@@ -356,7 +371,7 @@ def _prepare(art: Artifact, ctx: FakeContext) -> tuple[Any, Any, Needs]:
     return one, opt, needs
 
 
-def install(art: Artifact, data: FakeData, ctx: FakeContext) -> None:
+def install(art: Artifact, data: Data, ctx: FakeContext) -> None:
     """Do with an image, file or partition what an update would: options, preflight, verb."""
     one, opt, _ = _prepare(art, ctx)
     if art.kind is Kind.PARTITION:

@@ -53,6 +53,7 @@ class Case:
         archive_format: of cpio.
         hardware: how the unit is named to both.
         settings: text of a settings file for both, given with ``-f``.
+        handlers: the device's ``swupdate_handlers.lua``, replaced as the description is.
         quick: part of ``make test``; the others are left to ``make test-all``.
     """
 
@@ -75,6 +76,7 @@ class Case:
     archive_format: str = "crc"
     hardware: tuple[str, ...] = HARDWARE
     settings: str = ""
+    handlers: str = ""
     quick: bool = False
 
     @property
@@ -157,6 +159,15 @@ class Bench:
         names = case.names or ("sw-description", "sw-description.sig", *case.members)
         self.update.write_bytes(case.mangle(cpio(parts, names, archive_format=case.archive_format)))
 
+    def lua(self, case: Case) -> dict[str, str]:
+        """Variables that show either program where the device's Lua handlers are."""
+        folder = self.folder / "lua"
+        if not case.handlers:
+            return {}
+        folder.mkdir(exist_ok=True)
+        (folder / "swupdate_handlers.lua").write_text(self.text(case.handlers))
+        return {"LUA_PATH": f"{folder}/?.lua", "SWAGENT_LUA_PATH": f"{folder}/?.lua"}
+
     def sign(self, parts: Path) -> None:
         """As SWUpdate's manual tells to."""
         must(
@@ -229,14 +240,15 @@ def check(case: Case, folder: Path, key_ring: KeyRing) -> None:
     if not case.hardware:
         no_hardware_here()
     bench.build(case)
-    theirs = run_swupdate(bench.words(case), folder, fresh=lambda: bench.fresh(case.device))
+    lua = bench.lua(case)
+    theirs = run_swupdate(bench.words(case), folder, fresh=lambda: bench.fresh(case.device), **lua)
     their_device = bench.snapshot()
     assert theirs.ok == case.ok, f"SWUpdate is not what the row says:\n{theirs.text}"
     bench.holds(case.left, theirs)
     bench.modes(case.modes)
     bench.times(case.times)
     bench.fresh(case.device)
-    ours = run_swagent(bench.words(case), folder)
+    ours = run_swagent(bench.words(case), folder, **lua)
     assert ours.code == case.exit, f"exit {ours.code}\n{ours.text}"
     assert "Traceback" not in ours.text, ours.text
     assert case.says in ours.text, ours.text
@@ -254,7 +266,7 @@ def _check_stream(case: Case, bench: Bench) -> None:
     words = bench.words(case, "-")
     if "-c" in words:
         words[words.index("-c")] = "-n"
-    streamed = run_swagent(words, bench.folder, stdin=bench.update.read_bytes())
+    streamed = run_swagent(words, bench.folder, stdin=bench.update.read_bytes(), **bench.lua(case))
     assert "Traceback" not in streamed.text, streamed.text
     assert (streamed.code == 0) == (case.exit == 0), f"from a stream: exit {streamed.code}\n{streamed.text}"
     if case.exit == 0:

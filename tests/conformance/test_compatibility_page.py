@@ -11,6 +11,7 @@ from . import (
     test_description,
     test_entries,
     test_generators,
+    test_lua,
     test_scripts,
 )
 
@@ -31,6 +32,7 @@ def test_every_difference_has_its_row_and_every_row_its_difference() -> None:
     found = {
         *(case.differs for case in (*test_archives.CASES, *test_description.CASES)),
         *(case.differs for case in (*test_deltas.CASES, *test_entries.CASES, *test_scripts.CASES)),
+        *(case.differs for case in test_lua.CASES),
         *(line.differs for line in test_command_line.LINES),
         *(image.differs for image in test_generators.IMAGES),
     }

@@ -133,8 +133,6 @@ CASES = [
         name="script-type-default",
         description=software(scripts(entry("one"))),
         members={"one": b'function preinst() return true, "" end\nfunction postinst() return true, "" end\n'},
-        exit=11,
-        differs="Lua",
     ),
     Case(
         name="image-type-in-scripts",
@@ -276,24 +274,6 @@ CASES = [
         exit=34,
         ours={},
         differs="vars without a namespace",
-    ),
-    Case(
-        name="embedded-script",
-        description=software('embedded-script = "print(1)";', files(to_file("a"))),
-        members={"a": A},
-        holds={"a": A},
-        exit=11,
-        ours={},
-        differs="Lua",
-    ),
-    Case(
-        name="hook-without-script",
-        description=software(files(to_file("a", hook="f"))),
-        members={"a": A},
-        holds={"a": A},
-        exit=11,
-        ours={},
-        differs="Lua",
     ),
     Case(
         name="dry-run",
