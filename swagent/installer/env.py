@@ -147,7 +147,7 @@ class SessionEnv:
         if self._bootloader is not None:
             for changes in (
                 self._markers("in_progress", IN_PROGRESS),
-                {**bootenv, **self._markers(None, INSTALLED)},
+                {**self._pending, **bootenv, **self._markers(None, INSTALLED)},
             ):
                 if changes:
                     self._bootloader.check(changes)

@@ -38,6 +38,7 @@ _MODES = (
     (stat.S_ISBLK, "block device"),
     (stat.S_ISCHR, "char device"),
 )
+_USER_AREA = 6
 _ROOT_TYPES = {"": 0, "UUID": 1, "PARTUUID": 2, "PARTLABEL": 3}
 
 
@@ -237,7 +238,16 @@ class LuaModule:
         return Answer(({name: value for name, _, value in words},))
 
     def _emmcbootpart(self, device: Value, *_: Value) -> Answer:
-        raise ScriptError("emmcbootpart is not supported by this version")
+        path = _text(device, "emmcbootpart: the device")
+        if not os.access(path, os.R_OK):
+            return Answer((None,))
+        try:
+            active = self._ctx.hw.emmc(path).boot_partition()
+        except DeviceError as exc:
+            self._ctx.log("error", exc.message)
+            return Answer((-1,))
+        # SWUpdate gives the field less one: the user area is 6
+        return Answer((-1 if active is None else _USER_AREA if active > 1 else active,))
 
     def _stat(self, path: Value, *_: Value) -> Answer:
         try:
