@@ -241,14 +241,16 @@ def check(case: Case, folder: Path, key_ring: KeyRing) -> None:
         no_hardware_here()
     bench.build(case)
     lua = bench.lua(case)
-    theirs = run_swupdate(bench.words(case), folder, fresh=lambda: bench.fresh(case.device), **lua)
+    theirs = run_swupdate(
+        bench.words(case), folder, fresh=lambda: bench.fresh(case.device), stdin=None, **lua
+    )
     their_device = bench.snapshot()
     assert theirs.ok == case.ok, f"SWUpdate is not what the row says:\n{theirs.text}"
     bench.holds(case.left, theirs)
     bench.modes(case.modes)
     bench.times(case.times)
     bench.fresh(case.device)
-    ours = run_swagent(bench.words(case), folder, **lua)
+    ours = run_swagent(bench.words(case), folder, stdin=None, **lua)
     assert ours.code == case.exit, f"exit {ours.code}\n{ours.text}"
     assert "Traceback" not in ours.text, ours.text
     assert case.says in ours.text, ours.text
