@@ -1,7 +1,8 @@
 """Puts the parts together: reads settings files, builds registries, makes the rig of a session. Knows everybody."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.clock import SystemClock
@@ -23,8 +24,10 @@ from swagent.stream.source import Source, open_source
 
 if TYPE_CHECKING:
     from swagent.bootloader import Bootloader
+    from swagent.handlers.api import Handler
     from swagent.installer.confirm import Check, Confirmation
     from swagent.installer.contents import Contents
+    from swagent.plugins import Registry
 
 CONFIG_FILE = "/etc/swupdate.cfg"
 HARDWARE_FILE = "/etc/hwrevision"
@@ -296,6 +299,23 @@ def lua_rules(settings: InstallSettings) -> LuaRules:
         instructions=settings.lua_instructions * 1_000_000,
         seconds=settings.lua_seconds,
     )
+
+
+@contextmanager
+def handlers_here(settings: InstallSettings, environ: Mapping[str, str]) -> "Iterator[Registry[Handler]]":
+    """The handlers that an update would find, for the length of a ``with``: those in Lua are among them.
+
+    Raises:
+        SettingsError, UsageError: the settings cannot be used.
+        RegistrationError: the boot loader asked for does not exist.
+    """
+    nothing = open_source(*open_image(os.devnull))
+    wishes = Wishes(allow_unsigned=True, dry_run=True)
+    session, _ = make_session(settings, wishes, nothing, bus=EventBus(), environ=environ)
+    try:
+        yield session.handlers
+    finally:
+        session.close()
 
 
 def settle_selection(settings: InstallSettings) -> InstallSettings:

@@ -43,7 +43,9 @@ from .workspace import Workspace
 from .writing import Writing
 
 if TYPE_CHECKING:
+    from swagent.handlers.api import Handler
     from swagent.parser import Hooks
+    from swagent.plugins import Registry
 
     from .goodtime import GoodTime
 
@@ -120,9 +122,7 @@ class Session:
             self._publish_verdict(exc)
             raise
         finally:
-            self._lua.close()
-            self._members.close()
-            self._workspace.remove()
+            self.close()
         return result
 
     def _run(self) -> str:
@@ -184,6 +184,17 @@ class Session:
         self._keep_good_time()
         self._run_command(self._policy.post_update, plan, "post-update")
         return self._end("installed", plan)
+
+    @property
+    def handlers(self) -> "Registry[Handler]":
+        """The handlers that there are for this session: this unit's Lua is asked when it must be."""
+        return self._handlers
+
+    def close(self) -> None:
+        """End what was started and remove what is temporary; ``run`` and ``inspect`` do so by themselves."""
+        self._lua.close()
+        self._members.close()
+        self._workspace.remove()
 
     def log(self, level: str, message: str) -> None:
         """A line for the log."""
@@ -254,8 +265,7 @@ class Session:
                 )
             plan = self._plan(description, members)
         finally:
-            self._lua.close()
-            self._workspace.remove()
+            self.close()
         return Inspection(plan, intake.signer, (*warnings, *self._planner.warnings))
 
     def _take_in(self) -> tuple[Intake, dict[str, Member] | None]:

@@ -2,7 +2,7 @@
 
 Why a process: much of Lua's library is C that no instruction limit can stop (a pattern that backtracks for ever, a file
 that blocks), and memory that runs out in the wrong place ends the process it runs out in. Here such a script costs its
-own process, is told as an error, and the session goes on (docs/adr/0004-lua-in-a-process.md).
+own process, is told as an error, and the session goes on (docs/adr/0005-lua-in-a-process.md).
 """
 
 import fcntl
