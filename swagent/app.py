@@ -288,6 +288,8 @@ class SwuInstaller:
         journal = make_journal(self._settings, self._environ)
         last = journal.read().last if journal is not None else None
         return last.state.value if last is not None else None
+
+
 def lua_rules(settings: InstallSettings) -> LuaRules:
     """What Lua may do here."""
     return LuaRules(
