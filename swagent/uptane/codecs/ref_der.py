@@ -403,7 +403,7 @@ def _key(item: Element) -> Key:
     fields.end()
     if kind == "ed25519":
         return Key(keyid, kind, "ed25519", value.hex())
-    return Key(keyid, kind, "rsassa-pss-sha256", value.decode("ascii", "replace"))
+    return Key(keyid, kind, "rsassa-pss-sha256", value.decode("ascii"))
 
 
 def _signature(item: Element) -> Signature:
