@@ -9,6 +9,7 @@ import json
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -211,3 +212,34 @@ def header(head: bytes, name: bytes) -> bytes:
         if colon and key.lower() == name.lower():
             return value.strip()
     return b""
+
+
+class Told(Panel):
+    """One that does what its command line says."""
+
+    def __init__(self, wish: str) -> None:
+        super().__init__()
+        self._wish = wish
+        self.installed = False
+
+    def install(self) -> None:
+        if self._wish == "small":
+            self.say(3, "no room")
+            self.tell("FAILURE")
+        elif self._wish == "fails":
+            self.hang_up()
+        else:
+            self.installed = True
+            super().install()
+
+
+def main(wish: str = "") -> None:
+    """In a process of its own: prints its address, and what it got when its standard input ends."""
+    with Told(wish) as panel:
+        print(panel.url, flush=True)
+        sys.stdin.read()
+    print("complete" if panel.installed else "partial", panel.size_bytes)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -3,6 +3,7 @@
 It shares no code with ``swagent.remote``. A test says how it answers each request.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -74,3 +75,18 @@ def listening(path: str, answers: Callable[[int, list[bytes]], Answer] | None = 
     finally:
         ended.set()
         thread.join()
+
+
+def main(path: str, *answers: str) -> None:
+    """In a process of its own: answers one image like this, tells what it got when its standard input ends."""
+    with listening(path, lambda number, _: [answers[number].encode()]) as peer:
+        print("listening", flush=True)
+        sys.stdin.read()
+    taken = [answer == "ACK" for answer, _ in zip(answers, peer.requests, strict=False)]
+    got = sum(len(frames[1]) for frames, took in zip(peer.requests, taken, strict=True) if took)
+    complete = all(taken) and bool(peer.requests) and got == peer.announced
+    print("complete" if complete else "partial", got)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
