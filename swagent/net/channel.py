@@ -66,12 +66,12 @@ class Channel:
         return self._connected and self._secured
 
     @property
-    def is_idle(self) -> bool:
-        """Whether everything was handed to the system."""
-        return not self._outgoing
+    def is_done(self) -> bool:
+        """Whether everything was handed to the system, or nobody is there any more to take it."""
+        return not self._outgoing or self.ended
 
     def send(self, data: bytes | memoryview) -> None:
-        """Send it when that is possible; it must stay as it is until the channel is idle."""
+        """Send it when that is possible; it must stay as it is until the channel is done."""
         if data:
             self._outgoing.append(memoryview(data))
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import ssl
 
     from websockets.client import ClientProtocol
+    from websockets.frames import Frame
     from websockets.http11 import Response
 
 SUBPROTOCOL = "swupdate-status-protocol"
@@ -25,6 +26,8 @@ LINES_MAX = 2000
 GRACE_S = 3.0
 """How long the other connection may take to tell more, once one has told something final."""
 
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1[0-9]{2}[ \r]")
+"""What a server may say before it answers, such as 100 Continue."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r\n]")
 
 
@@ -117,7 +120,7 @@ class Device:
     @property
     def is_idle(self) -> bool:
         """Whether it has taken all that it was given."""
-        return self.is_over or self._ended is not None or (self._upload is not None and self._upload.is_idle)
+        return self.is_over or self._ended is not None or (self._upload is not None and self._upload.is_done)
 
     @property
     def channels(self) -> list[Channel]:
@@ -237,10 +240,9 @@ class Device:
         elif (ended or protocol.close_expected()) and not self._succeeded:
             raise TransportError("it closed its status connection before it told how the update ended")
 
-    def _hear_frame(self, frame: object) -> None:
-        from websockets.frames import Frame, Opcode
+    def _hear_frame(self, frame: "Frame") -> None:
+        from websockets.frames import Opcode
 
-        assert isinstance(frame, Frame)  # noqa: S101 - for the type checker
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         self._message += bytes(frame.data)
@@ -310,24 +312,24 @@ class Device:
 
     def _hear_reply(self, data: bytes, *, ended: bool) -> None:
         if not self._accepted and data:
-            self._reply = (self._reply + data)[:REPLY_BYTES_MAX]
+            self._reply += data
+            while _INTERIM.match(self._reply) and b"\r\n\r\n" in self._reply:
+                self._reply = self._reply.partition(b"\r\n\r\n")[2]
+            self._reply = self._reply[:REPLY_BYTES_MAX]
             self._judge_reply()
-        if ended and not self._accepted and not self._rejected:
-            self._upload_ended(TransportError("it closed the upload without an answer"))
+        if ended and not self._rejected and (not self._accepted or self._left_bytes):
+            self._upload_ended(
+                TransportError("it closed the upload without an answer, or before all had come")
+            )
 
     def _judge_reply(self) -> None:
         if b"\n" not in self._reply:
             return
         match = _STATUS_LINE.match(self._reply)
         status = int(match[1]) if match is not None else 0
-        if 100 <= status < 200:  # something before the answer
-            _, end, rest = self._reply.partition(b"\r\n\r\n")
-            if end:
-                self._reply = rest
-                self._judge_reply()
-        elif 200 <= status < 300:
+        if 200 <= status < 300:
             self._accepted = True
-        else:
+        elif not 100 <= status < 200:
             self._rejected = True
             told = f"with {status}" if status else f"with something that is no HTTP: {self._reply[:40]!r}"
             self._upload_ended(TransportError(f"it answers the upload {told}"))

@@ -13,7 +13,7 @@ _STATUS = b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec
 class _Scripted:
     """A channel that was connected, and brings what it is given."""
 
-    is_open = is_idle = True
+    is_open = is_done = True
 
     def __init__(self) -> None:
         self.brings: list[bytes] = []

@@ -190,6 +190,28 @@ def test_an_error_of_http_counts_though_the_device_says_success(tmp_path: Path) 
         fails(image(panel.url), tmp_path, "answers the upload with 500")
 
 
+def test_an_answer_and_no_more_reading(tmp_path: Path) -> None:
+    class Hasty(Panel):
+        def take(self, piece: bytes) -> None:
+            if self.size_bytes < 200_000:
+                return
+            self.answer(self._open[-1])
+            raise OSError("that was enough")
+
+    with Hasty() as panel:
+        fails(image(panel.url), tmp_path, "before all had come|connection broke")
+
+
+def test_thousands_of_interim_answers(tmp_path: Path) -> None:
+    class Patient(Panel):
+        def answer(self, sock: socket.socket) -> None:
+            sock.sendall(b"HTTP/1.1 100 \r\n\r\n" * 5000)
+            super().answer(sock)
+
+    with Patient() as panel:
+        forward(image(panel.url), tmp_path)
+
+
 def test_success_without_an_answer_to_the_upload(tmp_path: Path) -> None:
     class Silent(Panel):
         def answer(self, sock: socket.socket) -> None:

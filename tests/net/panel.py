@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -51,7 +51,7 @@ class Panel:
     def url(self) -> str:
         return f"{'https' if self.tls else 'http'}://localhost:{self.port}"
 
-    def __enter__(self) -> "Panel":
+    def __enter__(self) -> Self:
         self._begin(self._accept)
         return self
 
