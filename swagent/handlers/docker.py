@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 from swagent.errors import (
+    DeadlineError,
     DescriptionError,
     DeviceError,
     HandlerError,
     PreflightRefused,
-    SwagentError,
     TransportError,
 )
 from swagent.model import Artifact, Data, Kind, Needs, Phase, Sink
@@ -70,6 +70,8 @@ def _load(art: Artifact, engine: Engine, pieces: Iterator[bytes], size_bytes: in
     )
     if status != 200:
         raise _refusal(art, status, body)
+    if next(pieces, None) is not None:
+        raise HandlerError(f"the container engine answers before it has all of {art.label}")
     loaded = False
     for said in _objects(body):
         if error := said.get("error"):
@@ -308,7 +310,7 @@ def _look(art: Artifact, timeout: int, ctx: Context) -> None:
     engine = ctx.hw.container_engine(waiting=ctx.checkpoint, timeout_s=_PING_S)
     try:
         status, _ = engine.ask("GET", "/_ping")
-    except SwagentError as exc:
+    except (TransportError, DeadlineError) as exc:
         raise PreflightRefused(exc.message, hint=exc.hint) from exc
     if status != 200:
         raise PreflightRefused(f"the container engine is not well: it answers {status} to a ping")
@@ -336,14 +338,16 @@ def _read_object(art: Artifact, ctx: Context) -> bytes:
 def _objects(text: bytes) -> Iterator[dict[str, Any]]:
     """JSON objects, one after the other."""
     decoder = json.JSONDecoder()
+    at = 0
     try:
-        rest = text.decode().lstrip()
-        while rest:
-            found, end = decoder.raw_decode(rest)
+        said = text.decode().strip()
+        while at < len(said):
+            found, at = decoder.raw_decode(said, at)
             if not isinstance(found, dict):
                 raise ValueError("no object")
             yield found
-            rest = rest[end:].lstrip()
+            while said[at : at + 1].isspace():
+                at += 1
     except (ValueError, RecursionError) as exc:
         raise TransportError(f"the container engine's answer makes no sense: {_short(text[:80])}") from exc
 

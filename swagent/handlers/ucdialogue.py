@@ -9,6 +9,7 @@ is from the start. What arrives comes in pieces of any size and is not to be tru
 """
 
 import re
+from collections.abc import Iterator
 
 from swagent.errors import HandlerError, SizeError
 
@@ -84,26 +85,12 @@ class Firmware:
                     hint="is it the text form, such as Intel HEX or S-records?",
                 )
 
-    def __iter__(self) -> "_Packets":
-        return _Packets(self._content)
-
-
-class _Packets:
-    """Lines with their ends, one after the other, without a list of them."""
-
-    def __init__(self, content: bytes | bytearray) -> None:
-        self._content = content
-        self._at = 0
-
-    def __iter__(self) -> "_Packets":
-        return self
-
-    def __next__(self) -> bytes:
-        start, end = self._at, self._content.find(b"\n", self._at)
-        if end < 0:
-            raise StopIteration
-        self._at = end + 1
-        return bytes(self._content[start : self._at])
+    def __iter__(self) -> Iterator[bytes]:
+        """The packets, without a list of them all."""
+        start = 0
+        while end := self._content.find(b"\n", start) + 1:
+            yield bytes(self._content[start:end])
+            start = end
 
 
 class Dialogue:

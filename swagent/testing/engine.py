@@ -23,6 +23,7 @@ FAULTS = {
     "stalls": "takes the request and never answers",
     "drips": "answers a byte now and then",
     "stalls-reading": "stops taking the body in the middle",
+    "accepts-reading": "answers 200 in the middle of the body, and takes no more",
     "refuses-reading": "answers 500 in the middle of the body, and takes no more",
     "vanishes": "takes the request and closes the connection",
     "vanishes-reading": "closes the connection in the middle of the body",
@@ -245,6 +246,8 @@ class _Talk(BaseHTTPRequestHandler):
         match fault.removesuffix("-reading"):
             case "refuses":
                 self._say(500, {"message": "no space left on device"})
+            case "accepts":
+                self._say(200, {"stream": "Loaded image: acme/app:1.0"})
             case "lies":
                 self._say(200, {"errorDetail": {"message": "bad layer"}, "error": "bad layer\x1b[2J"})
             case "babbles":

@@ -22,7 +22,7 @@ from swagent.errors import (
     TransportError,
 )
 from swagent.handlers import BUILT_INS
-from swagent.handlers.docker import BODY_BYTES_MAX, WITHHELD_BYTES, _withheld
+from swagent.handlers.docker import BODY_BYTES_MAX, WITHHELD_BYTES, _objects, _withheld
 from swagent.hw.engine import Engine
 from swagent.model import Artifact, Kind, Phase
 from swagent.testing import FakeContext, FakeData, FakeEngine, FakeHardware, install, run_script
@@ -147,6 +147,7 @@ ERRORS: dict[str, tuple[type[SwagentError], str]] = {
     "stalls": (DeadlineError, "was not done within 1 s"),
     "drips": (DeadlineError, "was not done within 1 s"),
     "stalls-reading": (DeadlineError, "was not done within 1 s"),
+    "accepts-reading": (HandlerError, "before it has all of app.tar"),
     "refuses-reading": (HandlerError, "no space left on device"),
     "vanishes": (TransportError, "closed connection"),
     "vanishes-reading": (TransportError, "POST /images/load?quiet=1: "),
@@ -336,6 +337,21 @@ def test_an_engine_that_is_not_there_is_noticed_beforehand(path: str, tmp_path: 
     assert not data.read_bytes
     with pytest.raises(PreflightRefused, match="too long"):
         install(loading(), data, context(tmp_path, "/" + "x" * 200))
+
+
+def test_a_stop_is_no_refusal(path: str, tmp_path: Path) -> None:
+    def stop() -> None:
+        raise Cancelled("stopped on request")
+
+    ctx = context(tmp_path, path, before_checkpoint=stop)
+    with FakeEngine(path, fault="stalls", at="GET /_ping"), pytest.raises(Cancelled):
+        install(loading(), FakeData(IMAGE), ctx)
+
+
+def test_an_answer_of_many_words_is_read_in_no_time() -> None:
+    begun_s = time.monotonic()
+    assert sum(1 for _ in _objects(b"{} \n" * 300_000)) == 300_000
+    assert time.monotonic() - begun_s < 10
 
 
 def test_an_engine_that_is_not_well(path: str, tmp_path: Path) -> None:
