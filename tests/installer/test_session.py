@@ -30,6 +30,7 @@ from swagent.errors import (
 from swagent.events import Event, EventBus
 from swagent.handlers import registry
 from swagent.handlers.api import Card, Context
+from swagent.installer.journal import Journal
 from swagent.installer.rig import Policy, Rig
 from swagent.installer.session import Session
 from swagent.model import Artifact, Data, Hardware, Kind, Needs, Phase, Plan, Unit
@@ -64,6 +65,7 @@ class Unit1:
         self.gates: list[Callable[[Plan, Unit], None]] = []
         self.hw = FakeHardware()
         self.cancel_at: Done | None = None
+        self.journal: Journal | None = None
         self.handlers = registry()
         public = folder / "public.pem"
         public.write_bytes(signing_key()[1])
@@ -136,6 +138,8 @@ class Unit1:
         class Commits(NoBootloader):
             """Notes when something is stored."""
 
+            name = "noting"  # what is called none outlives no process
+
             def set_many(loader, changes: Any) -> None:  # noqa: N805 - self is the unit here
                 self.note("env", *(f"{name}={value or ''}" for name, value in changes.items()))
                 self.loader.set_many(changes)
@@ -164,6 +168,7 @@ class Unit1:
             clock=SystemClock(),
             unit=Unit(hardware, self.installed),
             gates=(Asked(),),
+            journal=self.journal,
         )
         settings = Policy(**{"trust": self.trust, "tmpdir": str(self.tmp), **policy})
         with stream_source(raw) if pipe else file_source(raw) as source:
