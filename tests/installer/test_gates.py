@@ -2,6 +2,7 @@ import pytest
 
 from swagent.errors import HardwareRefused, VersionRefused
 from swagent.installer.gates import HardwareGate, RequiresGate, VersionGate
+from swagent.installer.gates.floor import FloorGate
 from swagent.model import Description, Gate, Hardware, Plan, Unit
 from swagent.settings import UpdateType
 
@@ -146,3 +147,26 @@ def test_everything_that_is_missing_is_listed() -> None:
     told = caught.value.message
     assert "kernel >=6 (none is installed); bootloader >=2 (1.3 is installed)" in told
     assert "app" not in told
+
+
+@pytest.mark.parametrize(
+    ("version", "passes"),
+    [
+        ("2.4.0", True),
+        ("2.4", True),
+        ("2.4.1", True),
+        ("10.0", True),
+        ("2.3.9", False),
+        ("2.4.0-rc.1", False),
+        ("", False),
+    ],
+)
+def test_nothing_below_the_floor(version: str, passes: bool) -> None:
+    gate = FloorGate("2.4.0")
+    plan = Plan(Description(version), (), ())
+    if passes:
+        gate.check(plan, Unit())
+        return
+    with pytest.raises(VersionRefused, match=r"is below 2\.4\.0") as caught:
+        gate.check(plan, Unit())
+    assert "--below-floor" in caught.value.hint

@@ -8,7 +8,7 @@ import pytest
 
 from swagent.errors import BootEnvError, HandlerError, SwagentError
 from swagent.installer.env import FLOOR_VARIABLE
-from swagent.installer.journal import Journal, State
+from swagent.installer.journal import Journal, Record, State
 from tests.faults.images import CRC, archive, described, signed
 
 from .test_session import ENDED, FAILED, STARTED, SWITCH, WAYS, Done, Unit1, noted, whole
@@ -137,10 +137,12 @@ def test_the_floor_of_what_is_confirmed_at_once_goes_with_the_switch(unit: Watch
 def test_the_floor_is_not_lowered_by_one_that_was_let_in(unit: Watched) -> None:
     assert unit.journal is not None
     unit.journal.prepare()
+    unit.journal.put(Record("before", State.CONFIRMED, "4.0"), floor="4.0")
     unit.loader.set_many({FLOOR_VARIABLE: "4.0"})
     policy = {"floor": "4.0", "floor_in_env": True, "below_floor": "field trial"}
     assert unit.install(quick(version="3.0"), **policy) == "installed"
     assert unit.loader.get(FLOOR_VARIABLE) == "4.0"
+    assert unit.journal.read().floor == "4.0"
     last = unit.journal.read().last
     assert last is not None
     assert last.below_floor == "field trial"
