@@ -139,7 +139,7 @@ def test_the_floor_is_not_lowered_by_one_that_was_let_in(unit: Watched) -> None:
     unit.journal.prepare()
     unit.journal.put(Record("before", State.CONFIRMED, "4.0"), floor="4.0")
     unit.loader.set_many({FLOOR_VARIABLE: "4.0"})
-    policy = {"floor": "4.0", "floor_in_env": True, "below_floor": "field trial"}
+    policy: dict[str, Any] = {"floor": "4.0", "floor_in_env": True, "below_floor": "field trial"}
     assert unit.install(quick(version="3.0"), **policy) == "installed"
     assert unit.loader.get(FLOOR_VARIABLE) == "4.0"
     assert unit.journal.read().floor == "4.0"
