@@ -23,8 +23,9 @@ class DiskPart:
     DOS; else Linux), ``flag=boot`` (DOS), ``dostype`` (GPT: also an entry in a hybrid DOS table), ``fstype``,
     ``fslabel`` and ``force`` (a file system, as diskformat makes it).
 
-    Partitions that are there and not named are removed; UUIDs that are not given stay as they are. What lies in a
-    partition that keeps its place stays, unless its file system is another one than ``fstype``.
+    Partitions that are there and not listed are removed. UUIDs that are not given stay as they are, and so do names
+    that are all there but have changed places (``gptswap``). What lies in a partition that keeps its place stays,
+    unless its file system is another one than ``fstype``.
 
     A power cut leaves the old table or the new one (one of the two copies of a GPT is always valid), perhaps without
     the file systems, or without the hybrid DOS table; installing again completes it.
@@ -62,7 +63,7 @@ class DiskPart:
             new = layout.resolve(wanted, opt.labeltype, disk, old)
             if not partitions.same(old, new):
                 _judge_use(disk, opt, ctx)
-        ctx.coming += _coming(disk, new)
+                ctx.coming += _coming(disk, new)
         return Needs(target=art.device)
 
     def apply(self, art: Artifact, opt: Options, ctx: Context) -> None:

@@ -86,6 +86,7 @@ def resolve(wanted: list[Wanted], label: str, disk: Disk, old: Table) -> Table:
         DescriptionError: partitions overlap, or a logical one has no extended one around it.
     """
     kept = {part.number: part for part in old.partitions} if old.label == label else {}
+    names = _names(wanted, kept)
     room = _Room(label, disk)
     parts = []
     for one in wanted:
@@ -96,7 +97,7 @@ def resolve(wanted: list[Wanted], label: str, disk: Disk, old: Table) -> Table:
             start,
             size,
             one.kind or LINUX[label],
-            one.name,
+            names[one.number],
             one.uuid or (there.uuid if there else ""),
             one.bootable,
             there.attributes if there and there.kind == (one.kind or LINUX[label]) else "",
@@ -104,6 +105,14 @@ def resolve(wanted: list[Wanted], label: str, disk: Disk, old: Table) -> Table:
         parts.append(part)
         room.add(part)
     return Table(label, old.id if old.label == label else "", tuple(parts), _hybrid(wanted, parts))
+
+
+def _names(wanted: list[Wanted], kept: dict[int, Partition]) -> dict[int, str]:
+    """Number to name. Names that are all there stay where ``gptswap`` has put them: the running system has one."""
+    names = {one.number: one.name for one in wanted}
+    there = {number: kept[number].name for number in names if number in kept}
+    same_names = sorted(there.values()) == sorted(names[number] for number in there)
+    return names | there if same_names else names
 
 
 class _Room:

@@ -227,9 +227,10 @@ def parse(sector: bytes, lba: int, size_sectors: int, read: Callable[[int, int],
     """
     if len(sector) < _HEADER.size:
         return None
-    signature, _, header_bytes, crc, _, my_lba, _, _, _, _, entries_lba, count, entry_bytes, entries_crc = (
-        _HEADER.unpack_from(sector)
-    )
+    (
+        signature, _, header_bytes, crc, _, my_lba, _, first_usable, last_usable, _,
+        entries_lba, count, entry_bytes, entries_crc,
+    ) = _HEADER.unpack_from(sector)  # fmt: skip
     if signature != SIGNATURE or not _HEADER.size <= header_bytes <= len(sector) or my_lba != lba:
         return None
     header = bytearray(sector[:header_bytes])
@@ -238,7 +239,11 @@ def parse(sector: bytes, lba: int, size_sectors: int, read: Callable[[int, int],
         return None
     if entry_bytes < _ENTRY.size or entry_bytes % 8 or not 0 < count * entry_bytes <= ENTRIES_BYTES_MAX:
         return None
-    if not PRIMARY_LBA < entries_lba < size_sectors:
+    if not PRIMARY_LBA < first_usable <= last_usable < size_sectors:
+        return None
+    until_lba = entries_lba + -(-count * entry_bytes // len(sector))
+    low, high = (PRIMARY_LBA + 1, first_usable) if lba == PRIMARY_LBA else (last_usable + 1, lba)
+    if not low <= entries_lba < until_lba <= high:
         return None
     entries = read(count * entry_bytes, entries_lba)
     if len(entries) != count * entry_bytes or crc32(entries) != entries_crc:

@@ -19,7 +19,6 @@ from . import gpt, mbr, partnodes
 from .block import BLKSSZGET, capacity_bytes, in_use, ioctl_int
 from .programs import Log, call, find
 
-LOCK_WAIT_S = 10.0
 _TICK_S = 0.1
 _FILE_SECTOR_BYTES = 512
 _NODE = re.compile(r"p?([0-9]{1,3})\Z")
@@ -77,10 +76,13 @@ class Disk:
         sector_bytes: of its logical sectors.
         size_sectors: how many it has.
         is_device: False for a disk image.
+        lock_wait_s: how long others may keep it locked.
 
     Raises:
         DeviceError: it is not there, or is neither of the two.
     """
+
+    lock_wait_s = 10.0
 
     def __init__(self, path: str, log: Log) -> None:
         self.path = path
@@ -99,7 +101,7 @@ class Disk:
 
         Args:
             flags: as for ``os.open``.
-            lock: keep udev and others who respect ``flock`` away meanwhile; waited for ten seconds at most.
+            lock: keep udev and others who respect ``flock`` away meanwhile.
 
         Raises:
             DeviceError: it cannot be opened, or somebody else has locked it.
@@ -206,16 +208,17 @@ class Disk:
     def swap_names(self, pairs: list[tuple[str, str]], *, lock: bool = True) -> None:
         """Exchange names of GPT partitions, pair by pair; see ``gpt.Gpt.swap_names`` for what a power cut leaves.
 
-        The kernel is asked to look again, which it does unless a partition is in use.
+        The kernel is asked to look again; while a partition is in use it goes on with the old names.
 
         Raises:
             DeviceError: a name is not there, or there twice, or the table cannot be read or written.
         """
         with self.opened(lock=lock) as fd:
             table = self._gpt(fd)
-            places = gpt.swaps(table.copy.partitions(), pairs, self.path)
-            table.swap_names(places)
-            partnodes.reread(fd)
+            parts = table.copy.partitions()
+            table.swap_names(gpt.swaps(parts, pairs, self.path))
+            if self.is_device:
+                partnodes.tell(fd, self.path, {part.number: self._range(part) for part in parts})
 
     def is_active(self, number: int) -> bool:
         """Whether a partition of a DOS table is marked as active, and no other.
@@ -254,6 +257,10 @@ class Disk:
             )
         return there[number].path
 
+    def _range(self, part: gpt.Named) -> partnodes.Range:
+        n_sectors = part.last_lba - part.first_lba + 1
+        return partnodes.Range(part.first_lba * self.sector_bytes, n_sectors * self.sector_bytes)
+
     def _gpt(self, fd: int) -> gpt.Gpt:
         return gpt.Gpt(fd, self.sector_bytes, self.size_sectors, self.path)
 
@@ -274,7 +281,7 @@ class Disk:
         }
 
     def _lock(self, fd: int) -> None:
-        until_s = time.monotonic() + LOCK_WAIT_S
+        until_s = time.monotonic() + self.lock_wait_s
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,6 +12,7 @@ Log = Callable[[str, str], None]
 PACKAGES = {
     "blkid": "util-linux",
     "btrfs": "btrfs-progs",
+    "e2label": "e2fsprogs",
     "fatlabel": "dosfstools",
     "mkfs.btrfs": "btrfs-progs",
     "mkfs.ext2": "e2fsprogs",

@@ -77,6 +77,7 @@ class FakeHardware:
         capacities: path to size in bytes: files that pretend to be block devices of that size.
         busy: path to the reason why it must not be written.
         read_only: paths that cannot be opened for writing.
+        failing: disks on which every write fails.
         volumes: block device to the folder that appears when it is mounted.
         targets: every image target opened, in order.
         flashes: number of an MTD to what it is; ``mtd_names`` has their names.
@@ -113,6 +114,7 @@ class FakeHardware:
         self.capacities = capacities or {}
         self.busy = busy or {}
         self.read_only: set[str] = set()
+        self.failing: set[str] = set()
         self.volumes = volumes or {}
         self.targets: list[FakeTarget] = []
         self.program = program
@@ -200,7 +202,7 @@ class FakeHardware:
         """A disk image with files for its partitions."""
         if path in self.read_only:
             raise DeviceError(f"cannot open {path}: Read-only file system", path=path, errno=errno.EROFS)
-        return FakeDisk(path, log)
+        return FakeDisk(path, log, fails=path in self.failing)
 
     def filesystem(self, path: str, log: api.Log) -> Filesystem:
         """What ``filesystems`` says."""

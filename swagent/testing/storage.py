@@ -2,13 +2,32 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from swagent.errors import DeviceError
 from swagent.hw.partitions import Disk
+from swagent.hw.programs import Log
 
 
 class FakeDisk(Disk):
-    """A disk image; its partitions are files beside it: ``disk.img`` has ``disk.imgp1``."""
+    """A disk image; its partitions are files beside it: ``disk.img`` has ``disk.imgp1``.
+
+    Args:
+        path: of the image.
+        log: for what sfdisk says.
+        fails: whether writing a name or flag fails.
+    """
+
+    def __init__(self, path: str, log: Log, *, fails: bool = False) -> None:
+        self._fails = fails
+        super().__init__(path, log)
+
+    @contextmanager
+    def opened(self, flags: int = os.O_RDWR, *, lock: bool = False) -> Iterator[int]:
+        """A descriptor on it."""
+        with super().opened(os.O_RDONLY if self._fails else flags, lock=lock) as fd:
+            yield fd
 
     def node(self, number: int) -> str:
         """The file of a partition."""

@@ -12,6 +12,7 @@ from . import (
     test_entries,
     test_generators,
     test_lua,
+    test_partitions,
     test_scripts,
 )
 
@@ -35,6 +36,7 @@ def test_every_difference_has_its_row_and_every_row_its_difference() -> None:
         *(case.differs for case in test_lua.CASES),
         *(line.differs for line in test_command_line.LINES),
         *(image.differs for image in test_generators.IMAGES),
+        *(row.differs for row in test_partitions.ROWS),
     }
     assert len(told()) == len(set(told())), "a topic has two rows"
     assert set(told()) == {plain(topic) for topic in found if topic}

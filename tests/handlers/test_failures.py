@@ -16,7 +16,7 @@ from swagent.errors import DeviceError, HashError, PreflightRefused, SizeError, 
 from swagent.model import Artifact, Kind, Phase
 from swagent.testing import FakeContext, FakeData, FakeHardware, install, run_script
 
-from . import flash_worlds, peer_worlds
+from . import disk_worlds, flash_worlds, peer_worlds
 from .failures import DATA, FAULTS, SHORT, WRONG, Expected, World
 
 
@@ -94,7 +94,13 @@ class RawFileWorld(World):
         assert self.path.read_bytes() == (DATA if installed else b"old")
 
 
-WORLDS: tuple[type[World], ...] = (RawWorld, RawFileWorld, *flash_worlds.WORLDS, *peer_worlds.WORLDS)
+WORLDS: tuple[type[World], ...] = (
+    RawWorld,
+    RawFileWorld,
+    *disk_worlds.WORLDS,
+    *flash_worlds.WORLDS,
+    *peer_worlds.WORLDS,
+)
 
 
 def put(world: World, data: FakeData, folder: Path) -> FakeContext:
