@@ -45,9 +45,7 @@ class Channel:
     def close(self) -> None:
         """Close it; what was not sent yet is dropped."""
         self._outgoing.clear()
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
+        self._close_socket()
 
     def fileno(self) -> int:
         """For ``select``."""
@@ -90,9 +88,14 @@ class Channel:
         self._write()
         return self._read()
 
+    def _close_socket(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
     def _next_place(self, why: str) -> None:
         """Try the host's next address."""
-        self.close()
+        self._close_socket()
         if not self._places:
             raise TransportError(f"cannot connect: {why}")
         family, kind, protocol, _, place = self._places.pop(0)
