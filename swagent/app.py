@@ -193,7 +193,7 @@ def make_session(
     unit, _ = read_unit(settings, wishes.hardware)
     settings = settle_selection(settings)
     tmpdir = _temporary_folder(environ)
-    hw = RealHardware(tmpdir, settings.docker_socket)
+    hw = RealHardware(tmpdir, settings.docker_socket, settings.mtd_blacklist)
     policy = Policy(
         trust=trust,
         aes_key=aes_key_of(settings),

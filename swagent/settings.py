@@ -167,9 +167,7 @@ _SPEED_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 _LISTS = frozenset(("update-types", "processes", "identify", "custom-http-headers", "versions"))
 _ALIASES = {"ca-path": "public-key-file", "decryption-key-file": "aes-key-file"}
-_UNUSED_GLOBALS = frozenset(
-    ("mtd-blacklist", "gpg-home-dir", "gpgme-protocol", "hash-provider", "decrypt-provider")
-)
+_UNUSED_GLOBALS = frozenset(("gpg-home-dir", "gpgme-protocol", "hash-provider", "decrypt-provider"))
 _USED_LISTS = frozenset(("update-types", "versions"))
 _KIND = {
     "s": "a text in double quotes",
@@ -243,6 +241,7 @@ class InstallSettings(NamedTuple):
         lua_memory: MiB that a Lua state may take.
         lua_instructions: millions that a call into Lua may run.
         lua_seconds: how long it may take.
+        mtd_blacklist: numbers of MTDs on which no UBI is looked for, and none used.
     """
 
     public_key_files: tuple[str, ...] = ()
@@ -282,6 +281,7 @@ class InstallSettings(NamedTuple):
     lua_memory: int = 64
     lua_instructions: int = 500
     lua_seconds: int = 60
+    mtd_blacklist: frozenset[int] = frozenset()
 
 
 KEYS: Mapping[str, str] = (
@@ -504,6 +504,8 @@ def _convert(where: str, key: str, value: Any) -> tuple[str, Any]:
         raise SettingsError(f"{where}: lua-version is {value!r}", hint=f"known are {', '.join(LUA_VERSIONS)}")
     if key in ("lua-device-grants", "lua-image-grants"):
         return name, _grants(where, key, value)
+    if key == "mtd-blacklist":
+        return name, _mtds(where, key, value)
     if key == "verbose":
         return "loglevel", _LOG_LEVEL_MAX if value else None
     if key == "loglevel" and not 0 <= value <= _LOG_LEVEL_MAX:
@@ -538,6 +540,17 @@ def _assignments(where: str, key: str, text: str) -> tuple[str, ...]:
                 hint=f'write {key} = "name=value name=value";',
             )
     return words
+
+
+def _mtds(where: str, key: str, text: str) -> frozenset[int]:
+    """Numbers of MTDs, as SWUpdate wants them; ``mtd4`` is understood too."""
+    words = [word.removeprefix("mtd") for word in text.split()]
+    for word in words:
+        if not re.fullmatch(r"[0-9]{1,4}", word, re.ASCII):
+            raise SettingsError(
+                f"{where}: {key}: {word[:40]!r} is no number of an MTD", hint='write numbers, such as "0 1 5"'
+            )
+    return frozenset(int(word) for word in words)
 
 
 def _download_value(where: str, key: str, kind: str, value: object) -> object:

@@ -39,7 +39,7 @@ globals : {
     fwenv-config-location = "/etc/fw.config"; namespace-vars = "app"; gen-swversions = "/var/sw-versions";
     update-type-required = true; sw-description-max-size = 1000;
     preupdatecmd = "/bin/pre"; postupdatecmd = "/bin/post"; no-downgrading = "1.0"; max-version = "3";
-    no-reinstalling = "2.0"; reboot = "disabled";
+    no-reinstalling = "2.0"; reboot = "disabled"; mtd-blacklist = "0 3";
 };
 update-types : (
     { name = "kernel"; postupdatecmd = "reboot"; reboot = "enabled"; },
@@ -60,6 +60,8 @@ def test_every_key_in_use_arrives() -> None:
     found, ignored = read(FULL)
     assert ignored == []
     assert found == InstallSettings(
+        mtd_blacklist=frozenset({0, 3}),
+        namespace_vars="app",
         public_key_files=("/etc/key.pem",),
         digest_provider="opensslCMS",
         cert_purpose="codeSigning",
@@ -292,7 +294,7 @@ def test_what_is_wrong_is_named_with_its_place(text: str, message: str, hint: st
 
 def test_keys_of_swupdate_that_are_not_used_are_told() -> None:
     found, ignored = read(
-        """globals : { mtd-blacklist = "0 1"; hash-provider = "x"; bootloader = "none"; };
+        """globals : { gpg-home-dir = "x"; hash-provider = "x"; bootloader = "none"; };
         webserver : { document_root = "/w"; listening_ports = 8080; };
         suricatta : { retrywait = 5; max-download-speed = "1k"; nocheckcert = true; userid = 7; };
         wfx : { anything = ( 1, 2 ); };
@@ -301,7 +303,7 @@ def test_keys_of_swupdate_that_are_not_used_are_told() -> None:
         """
     )
     assert [text.removeprefix(f"{WHERE}: ").split()[0] for text in ignored] == [
-        "globals.mtd-blacklist",
+        "globals.gpg-home-dir",
         "globals.hash-provider",
         "webserver",
         "suricatta",
@@ -310,7 +312,7 @@ def test_keys_of_swupdate_that_are_not_used_are_told() -> None:
         "gservice",
     ]
     assert found.bootloader == "none"
-    assert "mtd-blacklist" not in found.origins
+    assert "gpg-home-dir" not in found.origins
 
 
 def test_the_table_knows_the_keys_of_the_shipped_example() -> None:
@@ -388,7 +390,7 @@ def test_a_layer_refuses_what_it_does_not_know() -> None:
         layer(InstallSettings(), {"selekt": "a"}, origins="-x")
     assert caught.value.hint == "did you mean select?"
     with pytest.raises(SettingsError, match="unknown setting"):
-        layer(InstallSettings(), {"mtd-blacklist": "0"}, origins="-b")
+        layer(InstallSettings(), {"gpg-home-dir": "/"}, origins="-b")
     with pytest.raises(SettingsError, match="must be a text"):
         layer(InstallSettings(), {"public-key-file": ["k", 1]}, origins="-k")
 
@@ -397,7 +399,8 @@ def test_a_layer_refuses_what_it_does_not_know() -> None:
     ("name", "text", "message"),
     [
         ("SWAGENT_SELEKT", "a,b", "unknown environment variable SWAGENT_SELEKT"),
-        ("SWAGENT_MTD_BLACKLIST", "0", "unknown environment variable"),
+        ("SWAGENT_GPG_HOME_DIR", "/", "unknown environment variable"),
+        ("SWAGENT_MTD_BLACKLIST", "0 kernel", "'kernel' is no number of an MTD"),
         ("SWAGENT_SYSLOG", "on", "SWAGENT_SYSLOG: 'on' is neither"),
         ("SWAGENT_LOGLEVEL", "-1", "SWAGENT_LOGLEVEL: '-1' is not a whole number"),
         ("SWAGENT_LOGLEVEL", "7", "loglevel goes from 0"),
@@ -409,6 +412,12 @@ def test_a_variable_that_cannot_be_is_refused(name: str, text: str, message: str
     with pytest.raises(SettingsError) as caught:
         from_environ({name: text})
     assert message in caught.value.message
+
+
+def test_mtds_are_numbers() -> None:
+    found, _ = read('globals : { mtd-blacklist = "0 mtd12"; };')
+    assert found.mtd_blacklist == {0, 12}
+    assert layer(found, {"mtd-blacklist": ""}, origins="-b").mtd_blacklist == frozenset()
 
 
 def test_variables_have_types_and_aliases() -> None:

@@ -108,7 +108,7 @@ COMMAND = Command(
         Option("verify-cpio-sum", help="check cpio sums also where a sha256 is checked", group=HOW),
         Option("ask", help="show the plan on the terminal and ask before anything is written", group=HOW),
         Option("allow-nothing", help="succeed when everything is installed already", group=HOW),
-        Option("blacklist", "b", "MTDS", "MTDs never to be scanned; this version scans none", HOW),
+        Option("blacklist", "b", "MTDS", 'numbers of MTDs on which UBI is left alone, such as "0 1"', HOW),
         Option("output", "o", "FILE", "save what comes from standard input or a server, install from it", HOW),
         *SERVER_OPTIONS,
         Option("json", help="one event a line, for programs", group=OUT),
@@ -143,6 +143,7 @@ _AS_SETTINGS = {
     "postupdate": "postupdatecmd",
     "gen-swversions": "gen-swversions",
     "state-directory": "state-directory",
+    "blacklist": "mtd-blacklist",
 }
 _AS_SETTINGS |= {option.long: f"download.{option.long}" for option in SERVER_OPTIONS}
 _AS_SETTINGS["retry-wait"] = "download.retrywait"

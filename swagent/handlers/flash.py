@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from swagent.errors import DeviceError, PreflightRefused, SizeError
+from swagent.errors import PreflightRefused, SizeError
 from swagent.model import Artifact, Compression, Data, Kind, Needs
 
 from . import readback
 from .api import Context, handler
-from .flashblocks import Block, BlockWriter, good_blocks, judge, number_of, padded, pieces, refused
+from .beforehand import refusing
+from .flashblocks import Block, BlockWriter, good_blocks, judge, number_of, padded, pieces
 from .options import plain_size
 
 if TYPE_CHECKING:
@@ -38,23 +39,19 @@ class FlashImage:
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether the device is there, free, and has good blocks enough."""
         size_bytes = plain_size(art)
-        if size_bytes is None and (art.cipher or art.compression is not Compression.NONE):
-            raise PreflightRefused(
-                f"{art.where or art.label}: flash must know beforehand how large the image is",
-                artifact=art.label,
-                handler=art.type,
-                hint="say so with the property decompressed-size, or decrypted-size if it is only encrypted",
-            )
-        number = number_of(art, ctx)
-        try:
+        with refusing(art):
+            if size_bytes is None and (art.cipher or art.compression is not Compression.NONE):
+                raise PreflightRefused(
+                    "flash must know beforehand how large the image is",
+                    hint="say so with the property decompressed-size, or decrypted-size if it is only encrypted",
+                )
+            number = number_of(art, ctx)
             flash = ctx.hw.flash(number)
             try:
-                judge(number, flash, art, ctx, allow_mounted=opt.allow_mounted)
+                judge(number, flash, ctx, allow_mounted=opt.allow_mounted)
                 _judge_room(number, flash, art, opt, size_bytes or 0)
             finally:
                 flash.close()
-        except DeviceError as exc:
-            raise refused(exc, art) from exc
         return Needs(target=f"/dev/mtd{number}", write_bytes=size_bytes)
 
     def install(self, art: Artifact, opt: Options, data: Data, ctx: Context) -> None:
@@ -63,7 +60,7 @@ class FlashImage:
         path = f"/dev/mtd{number}"
         flash = ctx.hw.flash(number, writable=True, raw=opt.noecc)
         try:
-            judge(number, flash, art, ctx, allow_mounted=opt.allow_mounted)
+            judge(number, flash, ctx, allow_mounted=opt.allow_mounted)
             room_bytes = _judge_room(number, flash, art, opt, data.size_bytes or 0)
             verify = readback.wanted(art, always=ctx.verify_write, unasked=True)
             into_block = art.offset_bytes % flash.erase_bytes
@@ -112,7 +109,7 @@ def _judge_room(number: int, flash: "Flash", art: Artifact, opt: FlashImage.Opti
             f"{room_bytes}"
         )
     if why:
-        raise PreflightRefused(why, artifact=art.label, handler=art.type)
+        raise PreflightRefused(why)
     return room_bytes
 
 

@@ -30,40 +30,28 @@ def number_of(art: Artifact, ctx: Context) -> int:
     """The MTD that an entry names, by ``mtdname`` or ``device``.
 
     Raises:
-        PreflightRefused: none, or one that is not there.
+        PreflightRefused: it names none.
+        DeviceError: there is no such MTD.
     """
     device = art.mtdname or art.device
     if not device:
-        raise PreflightRefused(
-            f"{art.where or art.label}: {art.type} needs the attribute device or mtdname",
-            artifact=art.label,
-            handler=art.type,
-        )
-    try:
-        return ctx.hw.mtd_number(device)
-    except DeviceError as exc:
-        raise refused(exc, art) from exc
+        raise PreflightRefused(f"{art.type} needs the attribute device or mtdname")
+    return ctx.hw.mtd_number(device)
 
 
-def refused(exc: DeviceError, art: Artifact) -> PreflightRefused:
-    """A device's error, seen before anything was written."""
-    return PreflightRefused(exc.message, artifact=art.label, handler=art.type, hint=exc.hint)
-
-
-def judge(number: int, flash: "Flash", art: Artifact, ctx: Context, *, allow_mounted: bool = False) -> None:
+def judge(number: int, flash: "Flash", ctx: Context, *, allow_mounted: bool = False) -> None:
     """Whether a device may be written now.
 
     Raises:
         PreflightRefused: it is read-only or in use.
     """
-    why, hint = "", ""
     if flash.read_only:
-        why, hint = f"/dev/mtd{number} is read-only", "the device tree or mtdparts may say so"
-    elif not allow_mounted:
-        why = ctx.hw.flash_in_use(number)
-        hint = "write to the other copy, or unmount or detach it first" if why else ""
+        raise PreflightRefused(
+            f"/dev/mtd{number} is read-only", hint="the device tree or mtdparts may say so"
+        )
+    why = "" if allow_mounted else ctx.hw.flash_in_use(number)
     if why:
-        raise PreflightRefused(why, artifact=art.label, handler=art.type, hint=hint)
+        raise PreflightRefused(why, hint="write to the other copy, or unmount or detach it first")
 
 
 def good_blocks(flash: "Flash", start: int = 0) -> Iterator[int]:

@@ -6,12 +6,13 @@ something stronger, so data and code are written past it.
 
 from typing import TYPE_CHECKING
 
-from swagent.errors import DeviceError, PreflightRefused
+from swagent.errors import PreflightRefused
 from swagent.model import Artifact, Data, Kind, Needs
 
 from . import readback
 from .api import Context, handler
-from .flashblocks import Block, BlockWriter, good_blocks, judge, number_of, padded, pieces, refused
+from .beforehand import refusing
+from .flashblocks import Block, BlockWriter, good_blocks, judge, number_of, padded, pieces
 from .options import NoOptions, plain_size
 
 if TYPE_CHECKING:
@@ -33,17 +34,15 @@ class FlashHamming:
 
     def preflight(self, art: Artifact, opt: NoOptions, ctx: Context) -> Needs:
         """Whether the device is there, free, and has good blocks enough."""
-        number = number_of(art, ctx)
         size_bytes = plain_size(art)
-        try:
+        with refusing(art):
+            number = number_of(art, ctx)
             flash = ctx.hw.flash(number)
             try:
-                judge(number, flash, art, ctx)
+                judge(number, flash, ctx)
                 _judge_room(number, flash, art, size_bytes or 0)
             finally:
                 flash.close()
-        except DeviceError as exc:
-            raise refused(exc, art) from exc
         return Needs(target=f"/dev/mtd{number}", write_bytes=size_bytes)
 
     def install(self, art: Artifact, opt: NoOptions, data: Data, ctx: Context) -> None:
@@ -52,7 +51,7 @@ class FlashHamming:
         nand = _is_nand(number, ctx)
         flash = ctx.hw.flash(number, writable=True, raw=nand)
         try:
-            judge(number, flash, art, ctx)
+            judge(number, flash, ctx)
             _judge_room(number, flash, art, data.size_bytes or 0)
             verify = readback.wanted(art, always=ctx.verify_write, unasked=True)
             writer = BlockWriter(flash, 0, path=f"/dev/mtd{number}", ctx=ctx, verify=verify, raw=nand)
@@ -125,4 +124,4 @@ def _judge_room(number: int, flash: "Flash", art: Artifact, size_bytes: int) -> 
     elif size_bytes > (room_bytes if flash.kind in NANDS else room_bytes // 2):
         why = f"{art.label} has {size_bytes} bytes, more than the good blocks of {path} hold"
     if why:
-        raise PreflightRefused(why, artifact=art.label, handler=art.type)
+        raise PreflightRefused(why)

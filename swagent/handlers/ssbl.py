@@ -11,7 +11,8 @@ from swagent.errors import DeviceError, PreflightRefused
 from swagent.model import Artifact, Kind, Needs, Phase
 
 from .api import Context, handler
-from .flashblocks import good_blocks, judge, refused
+from .beforehand import refusing
+from .flashblocks import good_blocks, judge
 from .options import parse_size
 
 if TYPE_CHECKING:
@@ -55,27 +56,25 @@ class SsblSwitch:
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether both devices are there, and are NOR."""
-        try:
-            copies = _copies(art, opt, ctx)
+        with refusing(art):
+            copies = _copies(opt, ctx)
             for copy in copies:
                 flash = ctx.hw.flash(copy.mtd)
                 try:
-                    judge(copy.mtd, flash, art, ctx)
+                    judge(copy.mtd, flash, ctx)
                     if flash.write_bytes != 1:
-                        raise _refusal(
-                            art, f"/dev/mtd{copy.mtd} is no NOR: a record cannot be marked as valid in place"
+                        raise PreflightRefused(
+                            f"/dev/mtd{copy.mtd} is no NOR: a record cannot be marked as valid in place"
                         )
                 finally:
                     flash.close()
-        except DeviceError as exc:
-            raise refused(exc, art) from exc
         return Needs(target=" or ".join(f"/dev/mtd{copy.mtd}" for copy in copies))
 
     def run(self, art: Artifact, opt: Options, phase: Phase, ctx: Context) -> None:
         """Write the record of the copy that is not in force."""
         if phase is not Phase.POSTINSTALL:
             return
-        copies = _copies(art, opt, ctx)
+        copies = _copies(opt, ctx)
         ages = [_age(copy, ctx) for copy in copies]
         target = _not_in_force(ages)
         active_age = ages[1 - target]
@@ -83,30 +82,30 @@ class SsblSwitch:
         copy = copies[target]
         flash = ctx.hw.flash(copy.mtd, writable=True)
         try:
-            judge(copy.mtd, flash, art, ctx)
+            judge(copy.mtd, flash, ctx)
             _write(flash, copy, age)
         finally:
             flash.close()
         ctx.log("info", f"the boot loader described on /dev/mtd{copy.mtd} is in force from the next boot on")
 
 
-def _copies(art: Artifact, opt: SsblSwitch.Options, ctx: Context) -> list[_Copy]:
+def _copies(opt: SsblSwitch.Options, ctx: Context) -> list[_Copy]:
     for name, values in opt._asdict().items():
         if len(values) != 2:
-            raise _refusal(art, f"the property {name} has {len(values)} values, not two")
+            raise PreflightRefused(f"the property {name} has {len(values)} values, not two")
     try:
         offsets, begins, sizes = (
             [parse_size(text) for text in values] for values in (opt.offset, opt.imageoffs, opt.imagesize)
         )
     except ValueError as exc:
-        raise _refusal(art, str(exc)) from exc
+        raise PreflightRefused(str(exc)) from exc
     if any(offsets):
-        raise _refusal(art, "a record lies at the start of its MTD: offset must be 0")
+        raise PreflightRefused("a record lies at the start of its MTD: offset must be 0")
     if max(*begins, *sizes) > 0xFFFFFFFF:
-        raise _refusal(art, "imageoffs and imagesize have 32 bits")
+        raise PreflightRefused("imageoffs and imagesize have 32 bits")
     mtds = [ctx.hw.mtd_number(device) for device in opt.device]
     if mtds[0] == mtds[1]:
-        raise _refusal(art, "both records would lie on one MTD")
+        raise PreflightRefused("both records would lie on one MTD")
     return [_Copy(*values) for values in zip(mtds, begins, sizes, strict=True)]
 
 
@@ -143,7 +142,3 @@ def _write(flash: "Flash", copy: _Copy, age: int) -> None:
             f"/dev/mtd{copy.mtd} does not give back the record that was written to it",
             path=f"/dev/mtd{copy.mtd}",
         )
-
-
-def _refusal(art: Artifact, why: str) -> PreflightRefused:
-    return PreflightRefused(f"{art.where or art.label}: {why}", artifact=art.label, handler=art.type)

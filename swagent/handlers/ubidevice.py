@@ -33,11 +33,7 @@ def device_of(art: Artifact, ctx: Context, *, may_format: bool = False) -> "UbiD
     """
     number = ctx.hw.mtd_number(art.device)
     if number in ctx.hw.mtd_denied:
-        raise PreflightRefused(
-            f"mtd{number} must be left alone: it is in the list of -b or mtd-blacklist",
-            artifact=art.label,
-            handler=art.type,
-        )
+        raise PreflightRefused(f"mtd{number} must be left alone: it is in the list of -b or mtd-blacklist")
     for device in ctx.hw.ubi.devices():
         if device.mtd == number:
             return device

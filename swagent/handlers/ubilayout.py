@@ -7,7 +7,7 @@ from swagent.model import Artifact, Kind, Needs, Phase
 
 from . import ubidevice
 from .api import Context, handler
-from .flashblocks import refused
+from .beforehand import refusing
 from .options import Numbered
 from .ubidevice import lebs_for
 
@@ -38,14 +38,12 @@ class UbiPartition:
         """Whether the device is there and has room, for all such entries of this update."""
         from swagent.hw.ubi import NAME_BYTES_MAX
 
-        if art.size_bytes is None:
-            raise _refusal(art, "its size is missing", "0 removes the volume")
-        if not 0 < len(art.volume.encode()) <= NAME_BYTES_MAX:
-            raise _refusal(art, f"{art.volume[:40]!r} is no name for a UBI volume", "it has 1 to 127 bytes")
-        try:
+        with refusing(art):
+            if art.size_bytes is None:
+                raise PreflightRefused("its size is missing", hint="0 removes the volume")
+            if not 0 < len(art.volume.encode()) <= NAME_BYTES_MAX:
+                raise PreflightRefused(f"{art.volume[:40]!r} is no name for a UBI volume")
             _judge_room(art, opt, ctx)
-        except DeviceError as exc:
-            raise refused(exc, art) from exc
         return Needs(target=f"the UBI volume {art.volume} on {art.device}")
 
     def apply(self, art: Artifact, opt: Options, ctx: Context) -> None:
@@ -95,21 +93,19 @@ class UbiSwap:
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether all are there, or will be."""
-        names = [name for pair in _pairs(art, opt) for name in pair]
-        try:
+        with refusing(art):
+            names = [name for pair in _pairs(opt) for name in pair]
             found = {name: ubidevice.find(name, art, ctx) for name in names}
             missing = [
                 name
                 for name, volume in found.items()
                 if volume is None and ubidevice.promised(name, art, ctx) is None
             ]
-        except DeviceError as exc:
-            raise refused(exc, art) from exc
-        if missing:
-            raise _refusal(
-                art, f"there is no UBI volume {', '.join(missing)}", "`ubinfo -a` lists what there is"
-            )
-        _one_device([volume for volume in found.values() if volume is not None], art)
+            if missing:
+                raise PreflightRefused(
+                    f"there is no UBI volume {', '.join(missing)}", hint="`ubinfo -a` lists what there is"
+                )
+            _one_device([volume for volume in found.values() if volume is not None])
         return Needs(target=f"the names of {len(names)} UBI volumes")
 
     def run(self, art: Artifact, opt: Options, phase: Phase, ctx: Context) -> None:
@@ -118,20 +114,22 @@ class UbiSwap:
             return
         names: dict[int, str] = {}
         volumes = []
-        for pair in _pairs(art, opt):
+        for pair in _pairs(opt):
             first, second = (_there(name, art, ctx) for name in pair)
             names |= {first.id: second.name, second.id: first.name}
             volumes += [first, second]
-        _one_device(volumes, art)
+        _one_device(volumes)
         ctx.hw.ubi.rename(volumes[0].ubi, names)
 
 
-def _pairs(art: Artifact, opt: UbiSwap.Options) -> list[tuple[str, str]]:
+def _pairs(opt: UbiSwap.Options) -> list[tuple[str, str]]:
     names = [name for pair in opt.swap.values() for name in pair]
     if any(len(pair) != 2 for pair in opt.swap.values()):
-        raise _refusal(art, "a swap needs two names of volumes", 'such as swap-0 = ["rootfs_a", "rootfs_b"]')
+        raise PreflightRefused(
+            "a swap needs two names of volumes", hint='such as swap-0 = ["rootfs_a", "rootfs_b"]'
+        )
     if len(names) > 2 * PAIRS_MAX or len(set(names)) < len(names):
-        raise _refusal(art, f"{PAIRS_MAX} pairs can be swapped at once, and each volume once only")
+        raise PreflightRefused(f"{PAIRS_MAX} pairs can be swapped at once, and each volume once only")
     return [(pair[0], pair[1]) for pair in opt.swap.values()]
 
 
@@ -142,10 +140,10 @@ def _there(name: str, art: Artifact, ctx: Context) -> "Volume":
     return volume
 
 
-def _one_device(volumes: "list[Volume]", art: Artifact) -> None:
+def _one_device(volumes: "list[Volume]") -> None:
     if len({volume.ubi for volume in volumes}) > 1:
         paths = ", ".join(volume.path for volume in volumes)
-        raise _refusal(art, f"volumes of several UBI devices cannot be swapped in one step: {paths}")
+        raise PreflightRefused(f"volumes of several UBI devices cannot be swapped in one step: {paths}")
 
 
 def _judge_room(art: Artifact, opt: UbiPartition.Options, ctx: Context) -> None:
@@ -168,11 +166,11 @@ def _judge_room(art: Artifact, opt: UbiPartition.Options, ctx: Context) -> None:
         if entry is not art:
             continue
         if free < 0:
-            raise _refusal(
-                art, f"UBI on {art.device} has {-free} blocks of {device.leb_bytes} bytes too few for it"
+            raise PreflightRefused(
+                f"UBI on {art.device} has {-free} blocks of {device.leb_bytes} bytes too few for it"
             )
         if volume is not None and not _stays(volume, lebs, art, opt) and (why := ctx.hw.ubi.in_use(volume)):
-            raise _refusal(art, why, "unmount it first")
+            raise PreflightRefused(why, hint="unmount it first")
         return
 
 
@@ -186,9 +184,3 @@ def _stays(volume: "Volume", lebs: int, art: Artifact, opt: UbiPartition.Options
 
 def _grows(volume: "Volume", lebs: int, art: Artifact, opt: UbiPartition.Options) -> bool:
     return lebs > volume.lebs and volume.static == _static(art) and not opt.always_remove
-
-
-def _refusal(art: Artifact, why: str, hint: str = "") -> PreflightRefused:
-    return PreflightRefused(
-        f"{art.where or art.label}: {why}", artifact=art.label, handler=art.type, hint=hint
-    )

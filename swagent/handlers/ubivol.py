@@ -7,7 +7,7 @@ from swagent.model import Artifact, Compression, Data, Kind, Needs
 
 from . import readback, ubidevice
 from .api import Context, chunks, handler
-from .flashblocks import refused
+from .beforehand import refusing
 from .options import plain_size
 from .ubidevice import lebs_for
 
@@ -41,17 +41,13 @@ class UbiVolume:
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether the volume is there or can be made, is free, and holds the image."""
         size_bytes = plain_size(art)
-        if size_bytes is None and (art.cipher or art.compression is not Compression.NONE):
-            raise PreflightRefused(
-                f"{art.where or art.label}: UBI must know beforehand how large the image is",
-                artifact=art.label,
-                handler=art.type,
-                hint="say so with the property decompressed-size, or decrypted-size if it is only encrypted",
-            )
-        try:
+        with refusing(art):
+            if size_bytes is None and (art.cipher or art.compression is not Compression.NONE):
+                raise PreflightRefused(
+                    "UBI must know beforehand how large the image is",
+                    hint="say so with the property decompressed-size, or decrypted-size if it is only encrypted",
+                )
             where = _judge(art, opt, ctx, size_bytes or 0)
-        except DeviceError as exc:
-            raise refused(exc, art) from exc
         return Needs(target=where, write_bytes=size_bytes)
 
     def install(self, art: Artifact, opt: Options, data: Data, ctx: Context) -> None:
@@ -94,7 +90,7 @@ def _judge(art: Artifact, opt: UbiVolume.Options, ctx: Context, size_bytes: int)
     elif opt.auto_resize and not art.device:
         why = "auto-resize needs the attribute device"
     if why:
-        raise PreflightRefused(f"{art.where or art.label}: {why}", artifact=art.label, handler=art.type)
+        raise PreflightRefused(why)
     volume = ubidevice.find(art.volume, art, ctx)
     room_bytes = _room_bytes(art, opt, ctx, volume)
     if room_bytes is None:
@@ -106,7 +102,7 @@ def _judge(art: Artifact, opt: UbiVolume.Options, ctx: Context, size_bytes: int)
         why = ctx.hw.ubi.in_use(volume)
         hint = "write to the other copy, or unmount it first"
     if why:
-        raise PreflightRefused(why, artifact=art.label, handler=art.type, hint=hint)
+        raise PreflightRefused(why, hint=hint)
     return f"{volume.path} ({volume.name})" if volume is not None else f"the new UBI volume {art.volume}"
 
 
