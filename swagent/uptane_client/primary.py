@@ -14,7 +14,7 @@ from swagent.events import Event, EventBus, verdict_facts
 from swagent.model import EcuInstaller, InstallRequest
 from swagent.net import Folder
 from swagent.uptane.assignment import Assigned, assign, judge_agreement
-from swagent.uptane.attested import NONCE_MAX, Attested, BadTimeSignature, VerifiedClock, accept
+from swagent.uptane.attested import NONCE_MAX
 from swagent.uptane.codecs.base import Codec
 from swagent.uptane.metadata import DIRECTOR, IMAGE, TARGETS, Key, Target, Targets
 from swagent.uptane.reports import EcuReport, InstalledImage, VehicleReport
@@ -25,6 +25,7 @@ from .files import FileStore
 from .images import ImageStore
 from .refresh import Refresh
 from .sources import DirectorService, RepositorySource, TimeSource
+from .timekeeping import TimeKeeper
 from .vehicle import Ecu, Pending, Result, Vehicle
 
 OK, VERIFICATION_FAILED, INSTALL_FAILED, DOWNLOAD_FAILED, NEEDS_COMPLETION = 0, 3, 4, 5, 21
@@ -173,36 +174,28 @@ class Primary:
             AttestedTimeError: there is none that is fresh enough.
         """
         parts = self._parts
-        known = parts.vehicle.fact("attested") or {"time_s": 0, "previous_s": 0}
-        attested = Attested(known["time_s"], known["previous_s"], None)
-        if parts.time is not None and parts.time_key is not None:
+        keeper = self._timekeeper()
+        if parts.time is not None:
             nonces = (int.from_bytes(os.urandom(4)) & NONCE_MAX, *parts.vehicle.take_nonces())
             try:
-                raw = parts.time.ask(nonces)
-                attested = accept(
-                    raw,
-                    parts.codec,
-                    parts.time_key,
-                    nonces,
-                    attested,
-                    monotonic_s=parts.clock.monotonic_s(),
-                )
+                keeper.take(parts.time.ask(nonces), nonces)
             except TransportError as exc:
                 self._log("warn", f"the Time server does not answer: {exc.message}")
             except AttestedTimeError as exc:
-                if isinstance(exc, BadTimeSignature):
-                    parts.vehicle.note_attack("Timeserver attestation had bad signature.")
                 self._log("warn", exc.message)
-            else:
-                parts.vehicle.keep_fact(
-                    "attested",
-                    {"time_s": attested.time_s, "previous_s": attested.previous_s, "raw": attested.raw.hex()},
-                )
-        fallback = parts.clock.now_s if parts.policy.system_time or parts.time_key is None else None
-        clock = VerifiedClock(
-            attested, parts.clock.monotonic_s, fresh_s=parts.policy.time_fresh_s, fallback_s=fallback
+        return keeper.now_s()
+
+    def _timekeeper(self) -> TimeKeeper:
+        parts = self._parts
+        return TimeKeeper(
+            parts.vehicle,
+            parts.codec,
+            parts.time_key,
+            parts.clock,
+            boot_id=parts.boot_id,
+            fresh_s=parts.policy.time_fresh_s,
+            system_time=parts.policy.system_time,
         )
-        return clock.now_s()
 
     # -- metadata
 
@@ -395,13 +388,13 @@ class Primary:
         """A signed vehicle version manifest, the Primary's own report in it."""
         parts = self._parts
         who = parts.identity
-        known = parts.vehicle.fact("attested") or {"time_s": 0, "previous_s": 0}
+        known = self._timekeeper().attested
         own = parts.vehicle.ecus()[who.serial]
         report = EcuReport(
             who.serial,
             own.installed if own.installed.path else InstalledImage("unknown", 0, {"sha256": "0" * 64}),
-            known["time_s"],
-            known["previous_s"],
+            known.time_s,
+            known.previous_s,
             attacks,
             parts.vehicle.next_counter(),
         )
