@@ -96,6 +96,12 @@ COMMAND = Command(
             group="what to build",
             help="what is installed directly gets signed chunk tables: judged before it is written, continued when cut",
         ),
+        Option(
+            "part-size",
+            metavar="SIZE",
+            group="what to build",
+            help="members longer than this are split and joined on the device; 4095M if it is not given",
+        ),
         *SIGNING_OPTIONS,
         Option("unsigned", group="signature", help="do not sign"),
         AES_OPTION,
@@ -135,9 +141,25 @@ def run(args: Args) -> int:
         archive_format="newc" if args.get("format") == "newc" else "crc",
         mtime_s=_source_date_epoch(),
         chunk_tables=args.on("chunk-tables"),
+        part_bytes=_part_bytes(args.get("part-size")),
     )
     _report(made, signing)
     return 0
+
+
+def _part_bytes(text: str | None) -> int:
+    from swagent.handlers.options import parse_size
+    from swagent.swu.staging import PART_BYTES
+
+    if text is None:
+        return PART_BYTES
+    try:
+        found = parse_size(text)
+    except ValueError as exc:
+        raise UsageError(f"--part-size: {exc}") from exc
+    if not 4096 <= found <= PART_BYTES:
+        raise UsageError(f"--part-size {text}: between 4096 and 4095M")
+    return found
 
 
 def needed(args: Args, name: str) -> str:
@@ -203,6 +225,7 @@ def _report(made: "Made", signing: "SigningSpec | None") -> None:
     width = max((columns(name) for name in names), default=0)
     for name, member in zip(names, made.members, strict=True):
         how = [member.compression.value] if member.compression.value else []
+        how += [f"{len(member.parts)} parts"] if member.parts else []
         how += ["encrypted"] if member.ivt is not None else []
         how += [f"chunks in {clean(member.table_name)}"] if member.table_name else []
         plain = f" from {size(member.plain_bytes)}" if member.plain_bytes != member.stored_bytes else ""
@@ -213,5 +236,6 @@ def _report(made: "Made", signing: "SigningSpec | None") -> None:
     signed = f"signed with {clean(signing.key_shown)}" if signing is not None else "not signed"
     if made.encrypted_description:
         signed += ", description encrypted"
-    count = "1 member" if len(made.members) == 1 else f"{len(made.members)} members"
+    number = sum(len(member.digests) + bool(member.table_name) for member in made.members)
+    count = "1 member" if number == 1 else f"{number} members"
     print(f"Built {clean(made.path)}: {count}, {size(made.size_bytes)}, {signed}.")

@@ -33,6 +33,7 @@ BUILT_INS: tuple[tuple[str, str], ...] = (
     ("flash-hamming1", "hamming:FlashHamming"),
     ("gptpart", "gptpart:GptPart"),
     ("gptswap", "bootswitch:GptSwap"),
+    ("joined", "joined:Joined"),
     ("lua", "lua:LuaScript"),
     ("postinstall", "shell:PostInstall"),
     ("preinstall", "shell:PreInstall"),

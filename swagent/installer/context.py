@@ -147,6 +147,11 @@ class SessionContext:
 
     def chain(self, art: Artifact, source: Reader, size_bytes: int | None) -> None:
         """Install ``source`` with the handler named by ``art.type``; progress is about it, if its length is known."""
+        if isinstance(
+            source, ArtifactData
+        ):  # passed on as it is, so that it can still be poured and continued
+            self._chain(art, source)
+            return
         if size_bytes is not None and self._total_bytes is not None:
             self._done_bytes, self._total_bytes = 0, size_bytes
         on_bytes = self.progress if size_bytes is not None else self._look_up

@@ -8,7 +8,8 @@ from swagent.stream.pipeline import drain
 
 from .context import SessionContext
 from .members import Members
-from .planning import by_member, judge_size, nothing_missing
+from .pieces import judge_first, judge_size, pieces_of
+from .planning import by_member, nothing_missing
 from .workers import named
 
 
@@ -43,10 +44,18 @@ def read_everything(
         elif index is None and len(uses) > 1:
             members.stage(uses[0].artifact, member)
             for planned in uses:
-                _read_one(planned.artifact, members.open_staged(planned.artifact), ctx)
+                if member.name == pieces_of(planned.artifact)[-1].name:
+                    _read_one(planned.artifact, members.open_staged(planned.artifact), ctx)
+        elif index is None:
+            art = uses[0].artifact
+            judge_first(art, member)
+            _read_one(art, members.open(art, member), ctx)
+            for piece in pieces_of(art):
+                wanted.pop(piece.name, None)
         else:
             for planned in uses:
-                _read_one(planned.artifact, members.open(planned.artifact, member), ctx)
+                if planned.artifact.filename == member.name:
+                    _read_one(planned.artifact, members.open(planned.artifact, member), ctx)
     nothing_missing(wanted)
 
 

@@ -4,14 +4,17 @@ import os
 from collections.abc import Iterator, Mapping
 
 from swagent.errors import ArchiveError, DeviceError
+from swagent.handlers.joined import parts_of
 from swagent.model import Artifact, Sink
 from swagent.stream import Archive, ArtifactData, Codec, Member, Source, Span, SumReader, read_all
 from swagent.stream.chunks import TABLE_BYTES_MAX, ChunkTable, Resume
+from swagent.stream.parts import OpenPart, PartsReader
 from swagent.stream.pipeline import drain
 from swagent.stream.source import FileSource
 
 from .codecs import codec_for
 from .context import SessionContext
+from .pieces import judge_size, piece_of, pieces_of
 from .rig import Policy
 from .tables import TableRef, table_of
 from .workers import named
@@ -39,47 +42,92 @@ class Members:
         self._open_fds: list[int] = []
         self._tables: dict[str, ChunkTable] = {}
         self._awaited: Mapping[str, TableRef] = {}
+        self._rest: Iterator[Member] = iter(())
 
-    def await_tables(self, refs: Mapping[str, TableRef]) -> None:
-        """Of a stream: keep these when they pass."""
-        self._awaited = refs
+    def expect(self, tables: Mapping[str, TableRef], rest: Iterator[Member]) -> None:
+        """Of a stream: what is to be kept when it passes, and where the later parts of what is joined come from.
 
-    def open(
-        self, art: Artifact, member: Member, *, stored: bool = False, resume: bool = False
-    ) -> ArtifactData:
-        """A member as ``Data``.
+        Args:
+            tables: the chunk tables that entries need.
+            rest: the members to come.
+        """
+        self._awaited = tables
+        self._rest = rest
+
+    def open(self, art: Artifact, member: Member, *, resume: bool = False) -> ArtifactData:
+        """An entry's member as ``Data``; of a joined entry the first, and the others behind it.
 
         Args:
             art: the entry.
             member: its member.
-            stored: only its stored bytes, for the verdict.
             resume: an earlier install of the same image to the same target was cut.
         """
+        parts = parts_of(art)
+        if not parts:
+            return self._data(art, self._open(art, member), member.size_bytes, resume=resume)
+        judged = table_of(art) is None
+
+        def opened() -> Iterator[OpenPart]:
+            for part in parts:
+                now = member if part.name == member.name else self._following(art, part.name)
+                yield OpenPart(
+                    part.name, self._open(art, now), part.size_bytes, part.sha256 if judged else None
+                )
+
+        total = sum(part.size_bytes for part in parts)
+        return self._data(art, PartsReader(opened()), total, resume=resume)
+
+    def open_stored(self, art: Artifact, member: Member) -> ArtifactData:
+        """The stored bytes of one member of an entry, for the verdict."""
+        codec = Codec(member.name, member.size_bytes, piece_of(art, member).sha256)
+        return ArtifactData(self._open(art, member), codec, self._checkpoint)
+
+    def _open(self, art: Artifact, member: Member) -> Span | SumReader:
         verify_sum = art.sha256 is None or self._policy.verify_cpio_sum
-        reader = self._archive.open(member, verify_sum=verify_sum)
-        if stored:
-            return ArtifactData(reader, Codec(art.label, member.size_bytes, art.sha256), self._checkpoint)
-        return self._data(art, reader, member.size_bytes, resume=resume)
+        return self._archive.open(member, verify_sum=verify_sum)
+
+    def _following(self, art: Artifact, name: str) -> Member:
+        """The next part of a joined entry."""
+        if self._archive.source.seekable:
+            return next(member for member in self._archive.index() if member.name == name)
+        member = next(self._rest, None)
+        if member is None or member.name != name:
+            found = f"{member.name!r} comes" if member is not None else "the archive ends"
+            raise ArchiveError(
+                f"{art.where}: {found} where its part {name!r} belongs",
+                artifact=art.label,
+                hint="the image was put together wrongly",
+            )
+        judge_size(art, member)
+        return member
 
     def _checkpoint(self, n_bytes: int) -> None:
         self._ctx.checkpoint()
 
     def open_staged(self, art: Artifact, *, resume: bool = False) -> ArtifactData:
-        """A staged member as ``Data``."""
-        source, size_bytes = self._staged[art.filename]
-        reader = Span(source, 0, size_bytes, art.filename)
-        return self._data(art, reader, size_bytes, resume=resume)
+        """A staged entry as ``Data``."""
+        opened = [
+            OpenPart(name, Span(source, 0, size_bytes, name), size_bytes, None)
+            for name, (source, size_bytes) in ((p.name, self._staged[p.name]) for p in pieces_of(art))
+        ]
+        reader = opened[0].reader if len(opened) == 1 else PartsReader(iter(opened))
+        total = sum(part.size_bytes for part in opened)
+        return self._data(art, reader, total, resume=resume)
 
     def _data(
-        self, art: Artifact, reader: Span | SumReader, size_bytes: int, *, resume: bool
+        self, art: Artifact, reader: Span | SumReader | PartsReader, size_bytes: int, *, resume: bool
     ) -> ArtifactData:
+        if isinstance(reader, PartsReader):
+            art = art._replace(sha256=None)  # that of its first part, which the reader judges
         codec = codec_for(art, size_bytes, self._policy.aes_key, self._table(art))
 
         def tell(n_bytes: int) -> None:
             self._ctx.log("info", f"{art.label}: goes on after {n_bytes} bytes, which are there already")
 
         # what is summed has to be read from its beginning
-        going_on = Resume(reader.skip, tell) if resume and isinstance(reader, Span) else None
+        going_on = None
+        if resume and not isinstance(reader, SumReader) and not self._policy.verify_cpio_sum:
+            going_on = Resume(reader.skip, tell)
         return ArtifactData(reader, codec, self._ctx.progress, going_on)
 
     def _table(self, art: Artifact) -> ChunkTable | None:
@@ -112,7 +160,7 @@ class Members:
         path = os.path.join(folder, member.name)
         fd = _create(path, os.O_RDWR | os.O_EXCL, art.label)
         self._open_fds.append(fd)
-        named(art, lambda: self.open(art, member, stored=True).pour(Sink(fd)))
+        named(art, lambda: self.open_stored(art, member).pour(Sink(fd)))
         self._staged[member.name] = (FileSource(fd, path), member.size_bytes)
 
     def spool(self, rest: Iterator[Member]) -> dict[str, Member]:

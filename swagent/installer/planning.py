@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from swagent.errors import ArchiveError, DescriptionError, RegistrationError, SizeError
+from swagent.errors import ArchiveError, DescriptionError, RegistrationError
 from swagent.handlers.api import Card, Handler
 from swagent.handlers.options import load, read_options
 from swagent.model import Artifact, Description, Fate, Kind, Plan, Planned, Unit
@@ -10,6 +10,7 @@ from swagent.plugins import Registry
 from swagent.stream import Member
 
 from .inventory import skip_reason
+from .pieces import judge_order, judge_size, pieces_of
 from .tables import table_of
 
 
@@ -48,14 +49,14 @@ class Planner:
             if reason:
                 entries.append(Planned(art, Fate.SKIPPED, reason))
                 continue
-            stored_bytes = _judge_member(art, members) if _takes_data(art, card) else None
+            stored_bytes = _judge_members(art, members) if _takes_data(art, card) else None
             entries.append(
                 Planned(art, _fate(art, card), stored_bytes=stored_bytes, overwrites=card.overwrites)
             )
         scripts = []
         for art in description.scripts:
             card = self._judge(art)
-            stored_bytes = _judge_member(art, members) if card.data else None
+            stored_bytes = _judge_members(art, members) if card.data else None
             scripts.append(Planned(art, Fate.SCRIPT, stored_bytes=stored_bytes, overwrites=card.overwrites))
         return Plan(description, tuple(entries), tuple(scripts))
 
@@ -96,6 +97,7 @@ class Planner:
                     hint="`swagent make` fills it in",
                 )
             table_of(art)
+            pieces_of(art)
         return card
 
     def judge_handler(self, art: Artifact) -> Handler:
@@ -156,36 +158,20 @@ def _fate(art: Artifact, card: Card) -> Fate:
     return Fate.DIRECT if art.installed_directly else Fate.STAGED
 
 
-def _judge_member(art: Artifact, members: Mapping[str, Member] | None) -> int | None:
+def _judge_members(art: Artifact, members: Mapping[str, Member] | None) -> int | None:
+    """How many bytes an entry has as stored; None of a stream."""
     if members is None:
         return None
-    member = members.get(art.filename)
-    if member is None:
-        raise ArchiveError(
-            f"{art.where}: the archive has no member {art.filename!r}",
-            artifact=art.label,
-            hint="the image was put together wrongly",
-        )
-    judge_size(art, member)
+    judge_order(art, list(members))
+    pieces = [members[piece.name] for piece in pieces_of(art)]
+    for member in pieces:
+        judge_size(art, member)
     table = table_of(art)
     if table is not None and table.name not in members:
         raise ArchiveError(
             f"{art.where}: the archive has no member {table.name!r}, its chunk table", artifact=art.label
         )
-    return member.size_bytes
-
-
-def judge_size(art: Artifact, member: Member) -> None:
-    """Hold a member against the promised size.
-
-    Raises:
-        SizeError: it is another.
-    """
-    if art.size_bytes is not None and art.size_bytes != member.size_bytes:
-        raise SizeError(
-            f"{art.where}: the member has {member.size_bytes} bytes, sw-description promises {art.size_bytes}",
-            artifact=art.label,
-        )
+    return sum(member.size_bytes for member in pieces)
 
 
 def by_member(plan: Plan) -> dict[str, list[Planned]]:
@@ -193,7 +179,8 @@ def by_member(plan: Plan) -> dict[str, list[Planned]]:
     wanted: dict[str, list[Planned]] = {}
     for planned in (*plan.entries, *plan.scripts):
         if planned.fate in (Fate.DIRECT, Fate.STAGED, Fate.SCRIPT) and planned.artifact.filename:
-            wanted.setdefault(planned.artifact.filename, []).append(planned)
+            for piece in pieces_of(planned.artifact):
+                wanted.setdefault(piece.name, []).append(planned)
     return wanted
 
 

@@ -34,7 +34,8 @@ from .intake import Intake, take_in
 from .journal import Journal, State, Transaction, cut_targets, kept_targets, recover, short
 from .lua import SessionLua, UnrunHooks
 from .members import Members
-from .planning import Planner, by_member, judge_size, nothing_missing, with_stream_fates
+from .pieces import judge_size
+from .planning import Planner, by_member, nothing_missing, with_stream_fates
 from .report import success_facts, tell_plan
 from .rig import Inspection, Policy, Rig
 from .tables import tables_of
@@ -153,7 +154,7 @@ class Session:
         plan = self._preflight(plan)
         self._transaction.reached(State.PREFLIGHTED, targets=kept_targets(_targets(plan)))
         tell_plan(self._ctx, plan, self._rig.unit.hardware, self._policy.selection)
-        self._members.await_tables(tables_of(plan))
+        self._members.expect(tables_of(plan), intake.rest)
         if self._policy.dry_run:
             read_everything(plan, intake.rest, self._members, self._ctx, index=members)
             return self._end("checked", plan)

@@ -15,7 +15,8 @@ from .env import FLOOR_VARIABLE, SessionEnv
 from .inventory import Installed, merge, write_versions
 from .journal import Journal, State, Transaction, kept_variables, kept_versions, raised, short
 from .members import Members
-from .planning import by_member, judge_size, nothing_missing
+from .pieces import judge_first, judge_size, pieces_of
+from .planning import by_member, nothing_missing
 from .rig import Policy
 from .workers import Workers, named
 
@@ -119,10 +120,11 @@ class Writing:
                 continue
             art = planned.artifact
             first = self._policy.verify_first or planned.verify_first
-            if (planned.fate is Fate.STAGED or first) and (art.filename, art.sha256) not in judged:
-                member = index[art.filename]
-                named(art, lambda art=art, member=member: drain(self._members.open(art, member, stored=True)))  # type: ignore[misc]  # lambda defaults
-                judged.add((art.filename, art.sha256))
+            for piece in pieces_of(art) if planned.fate is Fate.STAGED or first else ():
+                if (piece.name, piece.sha256) not in judged:
+                    data = self._members.open_stored(art, index[piece.name])
+                    named(art, lambda data=data: drain(data))  # type: ignore[misc]  # lambda defaults
+                    judged.add((piece.name, piece.sha256))
             self._members.open(
                 art, index[art.filename]
             )  # its chunk table, if it has one, is read and must fit
@@ -141,26 +143,30 @@ class Writing:
         for member in rest:
             uses = wanted.pop(member.name, [])
             if index is None:
-                self._take_from_stream(member, uses)
+                for name in self._take_from_stream(member, uses):
+                    wanted.pop(name, None)
                 continue
             for planned in uses:
-                if planned.fate is Fate.DIRECT:
+                if planned.fate is Fate.DIRECT and planned.artifact.filename == member.name:
                     self._install_direct(planned, member)
         nothing_missing(wanted)
 
-    def _take_from_stream(self, member: Member, uses: list[Planned]) -> None:
+    def _take_from_stream(self, member: Member, uses: list[Planned]) -> tuple[str, ...]:
+        """Install, stage or pass over what has come; the names of all members that this took from the stream."""
         if not uses:
             self._members.pass_over(member)
-            return
+            return ()
         for planned in uses:
             judge_size(planned.artifact, member)
         if len(uses) == 1 and uses[0].fate is Fate.DIRECT:
+            judge_first(uses[0].artifact, member)
             self._install_direct(uses[0], member)
-            return
+            return tuple(piece.name for piece in pieces_of(uses[0].artifact))
         self._members.stage(uses[0].artifact, member)
         for planned in uses:
             if planned.fate is Fate.SCRIPT:
                 self._members.lay_out_script(planned.artifact, self._members.open_staged(planned.artifact))
+        return ()
 
     def _install_direct(self, planned: Planned, member: Member) -> None:
         data = self._members.open(planned.artifact, member, resume=self._was_cut(planned))

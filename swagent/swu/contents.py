@@ -9,6 +9,7 @@ from swagent.model import Compression, Reader
 from swagent.parser import parse_size
 from swagent.stream import ArtifactData, Codec, Member, read_all
 from swagent.stream.chunks import TABLE_BYTES_MAX, ChunkReader, ChunkTable
+from swagent.stream.parts import OpenPart, PartsReader
 from swagent.stream.pipeline import Decoder, fill
 
 from .entries import Entry
@@ -120,6 +121,10 @@ class Contents:
         wanted = next(member for member in self._image.members if member.name == content.table_name)
         raw = read_all(self.open(self._content(wanted), plain=False), TABLE_BYTES_MAX, what=wanted.name)
         table = ChunkTable(raw, wanted.name)
+        parts = self._uses[name][0].parts
+        if parts:
+            self._judge_parts(table, parts)
+            return
         stored = self._image.archive.open(content.member, verify_sum=False)
         if not table.chunk_bytes or not self.can_open_plain(content):
             table.judge_fit(content.member.size_bytes, None, name)
@@ -138,6 +143,18 @@ class Contents:
                     hint="build the image again",
                 )
         drain(data)
+
+    def _judge_parts(self, table: ChunkTable, names: tuple[str, ...]) -> None:
+        """Whether the table of a joined entry says the truth about what is stored; what is inside is not looked at."""
+        members = {member.name: member for member in self._image.members}
+        parts = [members[name] for name in names]
+        table.judge_fit(sum(part.size_bytes for part in parts), None, names[0])
+        opened = (
+            OpenPart(part.name, self._image.archive.open(part, verify_sum=False), part.size_bytes, None)
+            for part in parts
+        )
+        for _ in ChunkReader(PartsReader(opened), table, names[0]).blocks():
+            pass
 
     def can_open_plain(self, content: Content) -> bool:
         """Whether there is a key for it, should it need one."""
@@ -163,7 +180,8 @@ class Contents:
             cipher=uses[0].cipher if uses else "",
             sha256=uses[0].sha256 if uses else None,
             used=bool(uses) or member.name in (DESCRIPTION, SIGNATURE),
-            table_name=uses[0].table_name if uses else "",
+            # of parts, one stands for all
+            table_name=uses[0].table_name if uses and uses[0].parts[:1] in ((), (member.name,)) else "",
         )
 
     def _decryptor(self, use: Entry) -> "_NewDecoder":

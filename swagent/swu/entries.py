@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from swagent.errors import DescriptionError
 from swagent.model import Compression
 
 DEPTH_MAX = 64
+JOINED = "joined"
+"""The type of entries with several members."""
 
 _HEX = re.compile(r"[0-9A-Fa-f]+\Z")
 
@@ -27,6 +29,7 @@ class Entry:
         streamed: whether it is installed directly.
         table_name: member that is its chunk table, "" for none.
         table_sha256: of the table, None when the entry has none, or none yet.
+        parts: all members of a joined entry, of which this is one as it is stored; () when there is only this one.
     """
 
     group: dict[str, Any]
@@ -40,6 +43,7 @@ class Entry:
     streamed: bool
     table_name: str
     table_sha256: bytes | None
+    parts: tuple[str, ...] = ()
 
 
 def entries(tree: dict[str, Any]) -> Iterator[Entry]:
@@ -50,7 +54,8 @@ def entries(tree: dict[str, Any]) -> Iterator[Entry]:
     """
     for path, group in _groups(tree, ()):
         if "filename" in group:
-            yield _entry(group, ".".join(path))
+            found = _entry(group, ".".join(path))
+            yield from _joined(found) if group.get("type") == JOINED else (found,)
 
 
 def _groups(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -85,6 +90,34 @@ def _entry(group: dict[str, Any], where: str) -> Entry:
         table_name=_property(group, "chunk-table"),
         table_sha256=_sha256(_property(group, "chunk-table-sha256")),
     )
+
+
+def _joined(entry: Entry) -> Iterator[Entry]:
+    """One entry for each part: what is inside can only be seen when they are joined."""
+    properties = entry.group.get("properties")
+    values = properties if isinstance(properties, dict) else {}
+    names, digests = (values.get(name) for name in ("parts", "parts-sha256"))
+    names, digests = ((v,) if isinstance(v, str) else v for v in (names, digests))
+    if (
+        not isinstance(names, (list, tuple))
+        or not isinstance(digests, (list, tuple))
+        or len(names) != len(digests)
+        or not all(isinstance(name, str) and name for name in names)
+        or any(_sha256(digest) is None for digest in digests)
+    ):
+        raise DescriptionError(
+            f"{entry.where}: parts and parts-sha256 are no lists of members and their digests",
+            artifact=entry.filename,
+        )
+    for name, digest in zip(names, digests, strict=True):
+        yield replace(
+            entry,
+            filename=name,
+            compression=Compression.NONE,
+            cipher="",
+            sha256=_sha256(digest),
+            parts=tuple(names),
+        )
 
 
 def _property(group: dict[str, Any], name: str) -> str:

@@ -9,12 +9,12 @@ from swagent.errors import DescriptionError, DeviceError, HashError, UsageError
 from swagent.model import Compression
 
 from .encrypt import bare_key, encrypt_description
-from .entries import Entry, entries
+from .entries import JOINED, Entry, entries
 from .notation import dump, is_json
 from .opened import DESCRIPTION, SIGNATURE
 from .selfcheck import check
 from .sign import SigningSpec, make_signature
-from .staging import Sources, Staged, Staging
+from .staging import PART_BYTES, Sources, Staged, Staging
 from .template import expand, fill_digests
 from .writer import ArchiveWriter, Format
 
@@ -59,6 +59,7 @@ def make(
     archive_format: Format = "crc",
     mtime_s: int = 0,
     chunk_tables: bool = False,
+    part_bytes: int = PART_BYTES,
 ) -> Made:
     """Build an image. The same input gives the same bytes, but for signature schemes that need randomness.
 
@@ -78,6 +79,7 @@ def make(
         mtime_s: time of all members, seconds since 1970.
         chunk_tables: give what is installed directly chunk tables; the property ``chunk-table``, which names one, does
             so for a single entry.
+        part_bytes: what is longer as stored becomes several members, and its entry ``joined``.
 
     Raises:
         DescriptionError: the description makes no sense, or a file is missing.
@@ -98,12 +100,14 @@ def make(
     uses = _by_name(tree)
     if not encrypted_description:
         _refuse_bare_keys(uses)
-    staging = Staging(sources, os.path.dirname(output) or ".", aes_key, tables=chunk_tables)
+    staging = Staging(
+        sources, os.path.dirname(output) or ".", aes_key, tables=chunk_tables, part_bytes=part_bytes
+    )
     try:
         members = tuple(staging.stage(group) for group in uses.values())
         for member in members:
             _fill(member, uses[member.name])
-        digests = {member.name: member.sha256.hex() for member in members}
+        digests = {name: digest for member in members for name, digest in member.digests.items()}
         tree = _fill_functions(tree, digests, sources)
         description = dump(tree, json=json)
         warnings = check(description, digests)
@@ -153,6 +157,11 @@ def _by_name(tree: dict[str, Any]) -> dict[str, list[Entry]]:
             raise DescriptionError(
                 f"{entry.where}: a member of this name is made here", artifact=entry.filename
             )
+        if entry.parts:
+            raise DescriptionError(
+                f"{entry.where}: name the whole file and its own handler; it is split here",
+                artifact=entry.filename,
+            )
         found.setdefault(entry.filename, []).append(entry)
     return found
 
@@ -185,9 +194,29 @@ def _fill(member: Staged, uses: list[Entry]) -> None:
 
             _set_property(entry, "chunk-table", member.table_name)
             _set_property(entry, "chunk-table-sha256", sha256(member.table).hexdigest())
+        if member.parts:
+            _join(entry, member)
 
 
-def _set_property(entry: Entry, name: str, value: str) -> None:
+def _join(entry: Entry, member: Staged) -> None:
+    """Make of an entry one of several members; its handler becomes the one that the whole is passed on to."""
+    group, first = entry.group, member.parts[0]
+    if not isinstance(group.get("type"), str):
+        raise DescriptionError(
+            f"{entry.where}: it is split into parts, and has no type to pass them on to", artifact=member.name
+        )
+    _set_property(entry, "chain", group["type"])
+    _set_property(entry, "parts", [part.name for part in member.parts])
+    _set_property(entry, "parts-sha256", [part.sha256.hex() for part in member.parts])
+    _set_property(entry, "parts-size", [str(part.size_bytes) for part in member.parts])
+    group["type"] = JOINED
+    group["filename"] = first.name
+    group["sha256"] = first.sha256.hex()
+    if "size" in group:
+        group["size"] = first.size_bytes
+
+
+def _set_property(entry: Entry, name: str, value: str | list[str]) -> None:
     properties = entry.group.setdefault("properties", {})
     if not isinstance(properties, dict):
         raise DescriptionError(f"{entry.where}: properties is not a group", artifact=entry.filename)
@@ -238,7 +267,7 @@ def _write(
         for member in members:
             if member.table_name:
                 writer.add_bytes(member.table_name, member.table)  # a stream must bring it first
-            if staging.write(member, writer) != member.sha256:
+            if not staging.write(member, writer):
                 raise HashError(
                     f"{member.path} changed while the image was built",
                     artifact=member.name,

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import BinaryIO, Protocol, cast
@@ -15,6 +16,9 @@ from .compress import MAGIC_BYTES, ChunkedCompressor, Compressor, is_compressed
 from .encrypt import Encryptor, synthetic_ivt
 from .entries import Entry
 from .writer import BLOCK_BYTES, ArchiveWriter, check_member_name
+
+PART_BYTES = 4095 * 1024 * 1024
+"""What is longer becomes several members: a cpio member has less than 4 GiB."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Staged:
         offset: where the stored bytes begin in the scratch file; None when they are the source file's.
         table_name: of its chunk table, "" when it gets none.
         table: the table.
+        parts: the members that it is split into; () when it is one.
     """
 
     name: str
@@ -46,6 +51,27 @@ class Staged:
     offset: int | None
     table_name: str = ""
     table: bytes = b""
+    parts: tuple["StagedPart", ...] = ()
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The members that it becomes, and their SHA-256 in hexadecimal."""
+        parts = {part.name: part.sha256.hex() for part in self.parts}
+        return parts or {self.name: self.sha256.hex()}
+
+
+@dataclass(frozen=True)
+class StagedPart:
+    """Part of a member that is too large to be one.
+
+    Attributes:
+        offset: in the stored bytes.
+    """
+
+    name: str
+    offset: int
+    size_bytes: int
+    sha256: bytes
 
 
 class Sources:
@@ -101,10 +127,20 @@ class Staging:
         folder: where scratch files go; there must be room for all members that are compressed or encrypted here.
         aes_key: key of the key file, None without.
         tables: give every member a chunk table that is installed directly and longer than a chunk.
+        part_bytes: what is longer as stored becomes several members.
     """
 
-    def __init__(self, sources: Sources, folder: str, aes_key: bytes | None, *, tables: bool = False) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        folder: str,
+        aes_key: bytes | None,
+        *,
+        tables: bool = False,
+        part_bytes: int = PART_BYTES,
+    ) -> None:
         self._tables = tables
+        self._part_bytes = part_bytes
         self._sources = sources
         self._folder = folder
         self._aes_key = aes_key
@@ -144,13 +180,21 @@ class Staging:
         finally:
             os.close(fd)
 
-    def write(self, staged: Staged, writer: ArchiveWriter) -> bytes:
-        """Put a member into the archive; returns the SHA-256 of what was written."""
-        if staged.offset is None:
-            return writer.add_file(staged.name, staged.path, staged.stored_bytes)
-        scratch = self._scratch_file()
-        os.lseek(scratch.fileno(), staged.offset, os.SEEK_SET)
-        return writer.add_file(staged.name, scratch.fileno(), staged.stored_bytes)
+    def write(self, staged: Staged, writer: ArchiveWriter) -> bool:
+        """Put a member into the archive; whether it was still what was staged."""
+        if staged.offset is None and not staged.parts:
+            return writer.add_file(staged.name, staged.path, staged.stored_bytes) == staged.sha256
+        parts = staged.parts or (StagedPart(staged.name, 0, staged.stored_bytes, staged.sha256),)
+        with ExitStack() as stack:
+            if staged.offset is not None:
+                fd = self._scratch_file().fileno()
+            else:
+                fd = stack.enter_context(_reading(staged.path, staged.name)).fileno()
+            for part in parts:
+                os.lseek(fd, (staged.offset or 0) + part.offset, os.SEEK_SET)
+                if writer.add_file(part.name, fd, part.size_bytes) != part.sha256:
+                    return False
+        return True
 
     def _stage(self, uses: Sequence[Entry], path: str, fd: int) -> Staged:
         first = uses[0]
@@ -203,7 +247,18 @@ class Staging:
             offset=stored.offset if stored is not None else None,
             table_name=table_name,
             table=table,
+            parts=self._parts(name, stored or plain),
         )
+
+    def _parts(self, name: str, stored: "_Piece") -> tuple[StagedPart, ...]:
+        if stored.size_bytes <= self._part_bytes:
+            return ()
+        found: list[StagedPart] = []
+        for at in range(0, stored.size_bytes, self._part_bytes):
+            size_bytes = min(self._part_bytes, stored.size_bytes - at)
+            digest = _hash(_Piece(stored.fd, stored.offset + at, size_bytes))
+            found.append(StagedPart(f"{name}.{len(found):03}", at, size_bytes, digest))
+        return tuple(found)
 
     def _table_name(self, uses: Sequence[Entry], size_bytes: int) -> str:
         """Name of the member's chunk table, "" if it gets none."""
@@ -216,6 +271,8 @@ class Staging:
         if names:
             return names.pop()
         wanted = self._tables and size_bytes > CHUNK_BYTES and any(use.streamed for use in uses)
+        # what is split gets one too: it is judged in a thread of its own then, and is worth continuing
+        wanted = wanted or size_bytes > self._part_bytes
         return f"{uses[0].filename}.chunks" if wanted else ""
 
     def _key_of(self, use: Entry) -> bytes | None:
@@ -282,6 +339,15 @@ class _Engine(Protocol):
     def push(self, block: memoryview) -> bytes | memoryview: ...
 
     def finish(self) -> bytes: ...
+
+
+def _reading(path: str, name: str) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as exc:
+        raise DeviceError(
+            f"cannot read {path}: {exc.strerror}", path=path, errno=exc.errno, artifact=name
+        ) from exc
 
 
 def _rewrite(piece: _Piece, engine: _Engine, target: BinaryIO) -> _Piece:
