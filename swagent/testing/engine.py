@@ -168,7 +168,6 @@ _ROUTES: tuple[_Route, ...] = (
 
 
 class _Server(ThreadingMixIn, UnixStreamServer):
-    daemon_threads = True
     engine: FakeEngine
 
 
@@ -176,6 +175,7 @@ class _Talk(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    timeout = 10  # seconds without a byte, after which nobody waits for whoever asked
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:
