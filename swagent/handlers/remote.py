@@ -4,10 +4,11 @@ import os
 import socket
 from typing import NamedTuple
 
-from swagent.errors import DescriptionError, PreflightRefused, SettingsError, SwagentError
+from swagent.errors import DescriptionError, PreflightRefused, SettingsError
 from swagent.model import Artifact, Compression, Data, Kind, Needs
 
 from .api import Context, handler, held_back
+from .options import plain_size
 
 PREFLIGHT_S = 2.0
 
@@ -41,12 +42,13 @@ class Remote:
         try:
             address(path)
         except SettingsError as exc:
-            raise PreflightRefused(exc.message, artifact=art.label, handler=art.type, hint=exc.hint) from exc
-        if opt.plain_size and art.compression is not Compression.NONE and not art.prop("decompressed-size"):
+            raise PreflightRefused(exc.message, hint=exc.hint) from exc
+        changes = bool(art.cipher) or art.compression is not Compression.NONE
+        if changes and opt.plain_size and plain_size(art) is None:
             raise PreflightRefused(
-                f"{art.where or art.label}: plain-size needs decompressed-size", handler=art.type
+                f"{art.where or art.label}: plain-size needs decompressed-size or decrypted-size"
             )
-        if not opt.plain_size and (art.cipher or art.compression is not Compression.NONE):
+        if changes and not opt.plain_size:
             ctx.log(
                 "warn",
                 f"{art.label}: the program is told the size as stored, and cannot tell when all plain bytes have "
@@ -56,8 +58,6 @@ class Remote:
         if why and art.installed_directly:
             raise PreflightRefused(
                 f"{path}: {why}",
-                artifact=art.label,
-                handler=art.type,
                 hint="start the program that installs it; data is the name of its socket in TMPDIR or /tmp",
             )
         if why:  # a pre-install script may start it
@@ -77,21 +77,16 @@ class Remote:
 
         size_bytes = data.size_bytes if opt.plain_size else data.stored_bytes
         if size_bytes is None:
-            raise DescriptionError(f"{art.where or art.label}: its size is unknown", handler=art.type)
-        try:
-            with Sender(
-                socket_path(art.data),
-                reply_ms=opt.reply_timeout,
-                budget_s=opt.deadline,
-                waiting=ctx.checkpoint,
-            ) as program:
-                program.begin(size_bytes)
-                for chunk in held_back(data, CHUNK_BYTES_MAX):
-                    program.send(chunk)
-        except SwagentError as exc:
-            exc.artifact = exc.artifact or art.label
-            exc.handler = exc.handler or art.type
-            raise
+            raise DescriptionError(f"{art.where or art.label}: its size is unknown")
+        with Sender(
+            socket_path(art.data),
+            reply_ms=opt.reply_timeout,
+            budget_s=opt.deadline,
+            waiting=ctx.checkpoint,
+        ) as program:
+            program.begin(size_bytes)
+            for chunk in held_back(data, CHUNK_BYTES_MAX):
+                program.send(chunk)
 
 
 def socket_path(name: str) -> str:

@@ -3,13 +3,16 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.clock import SystemClock
-from swagent.errors import DescriptionError, PreflightRefused, SwagentError, UsageError
+from swagent.errors import DescriptionError, PreflightRefused, UsageError
 from swagent.model import Artifact, Compression, Data, Kind, Needs
 
 from .api import Context, handler, held_back
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from swagent.net.device import Device
+    from swagent.net.status import State
 
 PIECE_BYTES = 128 * 1024
 
@@ -32,7 +35,7 @@ class SwuForward:
             cafile: authorities that the devices' certificates must come from, on this unit; else the system's.
             sslcert: certificate to show to the devices, PEM, on this unit.
             sslkey: its key, if that is in another file.
-            parser_function: refused: swagent reads the status that SWUpdate's web server sends.
+            parser_function: Lua function of the embedded script that reads the devices' messages: from the text of one to 2 (goes on), 3 (success), anything else (failure).
         """  # noqa: E501 - the page of handlers takes one line each
 
         url: tuple[str, ...]
@@ -47,8 +50,8 @@ class SwuForward:
         """Whether the entry makes sense; connects to nobody."""
         if art.cipher or art.compression is not Compression.NONE:
             raise _refused(art, "what is forwarded must be stored as it is: neither encrypted nor compressed")
-        if opt.parser_function:
-            raise _refused(art, "the property parser-function needs Lua, which cannot be used here")
+        if opt.parser_function and not ctx.lua.shared().knows(opt.parser_function):
+            raise _refused(art, f"the embedded script has no function {opt.parser_function!r}")
         try:
             devices = _devices(opt, 1, ctx)
         except UsageError as exc:
@@ -70,7 +73,7 @@ class SwuForward:
         size_bytes = data.size_bytes
         if not size_bytes:
             why = "is empty" if size_bytes == 0 else "has no known size, and the devices must be told it"
-            raise DescriptionError(f"{art.where or art.label} {why}", artifact=art.label, handler=art.type)
+            raise DescriptionError(f"{art.where or art.label} {why}")
         devices = _devices(opt, size_bytes, ctx)
         fleet = FanOut(
             devices,
@@ -85,10 +88,6 @@ class SwuForward:
             for piece in held_back(data, PIECE_BYTES):
                 fleet.send(piece)
             fleet.finish()
-        except SwagentError as exc:
-            exc.artifact = exc.artifact or art.label
-            exc.handler = exc.handler or art.type
-            raise
         finally:
             fleet.close()
 
@@ -97,6 +96,7 @@ def _devices(opt: SwuForward.Options, size_bytes: int, ctx: Context) -> "list[De
     from swagent.net import HttpOptions
     from swagent.net.address import read_address
     from swagent.net.device import Device, require_libraries
+    from swagent.net.status import read_message
     from swagent.net.tls import client_context
 
     require_libraries()
@@ -106,11 +106,25 @@ def _devices(opt: SwuForward.Options, size_bytes: int, ctx: Context) -> "list[De
         tls = client_context(
             HttpOptions(ca_file=opt.cafile, certificate_file=opt.sslcert, key_file=opt.sslkey)
         )
+    read = _parser(opt.parser_function, ctx) if opt.parser_function else read_message
     return [
-        Device(address, tls if address.scheme == "https" else None, size_bytes, ctx.log)
+        Device(address, tls if address.scheme == "https" else None, size_bytes, ctx.log, read)
         for address in addresses
     ]
 
 
+def _parser(function: str, ctx: Context) -> "Callable[[bytes], State]":
+    from swagent.net.status import FAILURE, SUCCESS, State
+
+    lua = ctx.lua.shared()
+
+    def read(message: bytes) -> State:
+        results = lua.call(function, message.decode(errors="replace"))
+        code = results[0] if results else None  # SWUpdate's RECOVERY_STATUS
+        return State("RUN" if code == 2 else SUCCESS if code == 3 else FAILURE)
+
+    return read
+
+
 def _refused(art: Artifact, why: str) -> PreflightRefused:
-    return PreflightRefused(f"{art.where or art.label}: {why}", artifact=art.label, handler=art.type)
+    return PreflightRefused(f"{art.where or art.label}: {why}")

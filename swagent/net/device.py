@@ -10,7 +10,7 @@ from swagent.errors import HandlerError, RegistrationError, SwagentError, Transp
 from .address import Address
 from .channel import Channel
 from .digest import Digest
-from .status import FAILURE, MESSAGE_BYTES_MAX, SUCCESS, State, read_message
+from .status import FAILURE, MESSAGE_BYTES_MAX, SUCCESS, Line, State, read_message
 
 if TYPE_CHECKING:
     import ssl
@@ -54,6 +54,7 @@ class Device:
         tls: for https and wss.
         size_bytes: of the archive.
         log: hears the device's own log.
+        read: what a message of its status says.
 
     Attributes:
         name: the address, without what is secret in it.
@@ -71,6 +72,7 @@ class Device:
         tls: "ssl.SSLContext | None",
         size_bytes: int,
         log: Callable[[str, str], None],
+        read: Callable[[bytes], State | Line | None] = read_message,
     ) -> None:
         if "?" in address.target:
             raise UsageError(f"{address.shown}: what follows the ? has no place in the address of a device")
@@ -81,6 +83,7 @@ class Device:
         self._address = address
         self._tls = tls
         self._log = log
+        self._read = read
         self._left_bytes = size_bytes
         self._boundary = "-" * 24 + os.urandom(8).hex()
         self._size_bytes = size_bytes
@@ -144,7 +147,7 @@ class Device:
                 self._hear_status(channel.advance(), ended=channel.ended)
             else:
                 self._hear_reply(channel.advance(), ended=channel.ended)
-        except TransportError as exc:
+        except SwagentError as exc:
             if channel is not self._status:
                 self._upload_ended(exc)
             elif self._succeeded:
@@ -249,7 +252,7 @@ class Device:
         if not frame.fin:
             return
         message, self._message = self._message, b""
-        told = read_message(message)
+        told = self._read(message)
         if told is None or self.is_over:
             return
         if isinstance(told, State):

@@ -22,6 +22,8 @@ class Digest:
 
     def __init__(self, challenge: str, user: str, password: str) -> None:
         match = _CHALLENGE.match(challenge)
+        if not (user + password).isprintable():
+            raise ValueError("the user or the password has characters that no header can carry")
         if match is None or not challenge.isascii():
             raise ValueError("the server does not ask for Digest authentication")
         found = {
