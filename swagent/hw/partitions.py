@@ -118,15 +118,18 @@ class Disk:
             os.close(fd)
 
     def table(self) -> Table:
-        """What is on it; a damaged table is none.
+        """What is on it; a GPT without a valid copy is none.
 
         Raises:
-            DeviceError: it cannot be read.
+            DeviceError: it cannot be read, or sfdisk does not understand what is there.
             PreflightRefused: sfdisk is not there.
         """
         find("sfdisk")
         with self.opened(os.O_RDONLY) as fd:
             entries = mbr.read(fd, self.path)
+            there = any(entry.kind for entry in entries) and (
+                not _is_protective(entries) or self._has_gpt(fd)
+            )
         status, text = call(
             ["sfdisk", "--json", self.path],
             doing="read the partition table of",
@@ -135,19 +138,25 @@ class Disk:
             accepted=(0, 1),
         )
         if status:
-            return Table()  # the device could be read above, so it is the table that is no good
+            if there:  # to take that for a blank disk would cost everything on it
+                raise DeviceError(
+                    f"sfdisk cannot read the partition table of {self.path}",
+                    path=self.path,
+                    hint="`sfdisk --json` tells why; `wipefs -a` makes it a blank disk",
+                )
+            return Table()
         try:
             found = _table(json.loads(text)["partitiontable"], self.path)
         except (ValueError, KeyError, TypeError) as exc:
             raise DeviceError(
                 f"cannot understand what sfdisk says of {self.path}: {exc!r}", path=self.path
             ) from exc
-        if found.label == "dos" and not (entries and found.partitions):
-            return Table()  # the boot sector of a file system, which sfdisk takes for a table
+        if found.label == "dos" and not (there and found.partitions):
+            return Table()  # sfdisk takes a file system's boot sector for a table, and what a lost GPT has left
         if found.label != "gpt":
             return found
-        there = tuple(entry for entry in entries if entry.kind)
-        return found._replace(hybrid=there if len(there) > 1 else ())
+        used = tuple(entry for entry in entries if entry.kind)
+        return found._replace(hybrid=used if len(used) > 1 else ())
 
     def in_use(self) -> str:
         """Why it must not be changed now, "" if nothing holds it or a part of it. Raises DeviceError."""
@@ -264,9 +273,18 @@ class Disk:
     def _gpt(self, fd: int) -> gpt.Gpt:
         return gpt.Gpt(fd, self.sector_bytes, self.size_sectors, self.path)
 
+    def _has_gpt(self, fd: int) -> bool:
+        try:
+            self._gpt(fd)
+        except DeviceError as exc:
+            if exc.errno != errno.EINVAL:
+                raise
+            return False
+        return True
+
     def _dos(self, fd: int, number: int) -> tuple[mbr.Entry, ...]:
         entries = mbr.read(fd, self.path)
-        if not entries or any(entry.kind == mbr.GPT_PROTECTIVE for entry in entries):
+        if not entries or _is_protective(entries):
             raise DeviceError(f"{self.path} has no DOS partition table", path=self.path, errno=errno.EINVAL)
         if not 1 <= number <= len(entries) or not entries[number - 1].kind:
             raise DeviceError(f"{self.path} has no partition {number}", path=self.path)
@@ -300,6 +318,10 @@ class Disk:
 
     def _error(self, what: str, exc: OSError) -> DeviceError:
         return DeviceError(f"{what} {self.path}: {exc.strerror}", path=self.path, errno=exc.errno)
+
+
+def _is_protective(entries: tuple[mbr.Entry, ...]) -> bool:
+    return any(entry.kind == mbr.GPT_PROTECTIVE for entry in entries)
 
 
 def is_extended(part: Partition) -> bool:

@@ -433,10 +433,11 @@ def _default_type(where: str, kind: Kind, values: dict[str, Any]) -> str:
 def _check_place(where: str, art: Artifact) -> None:
     """What an entry of its section must have."""
     if art.kind is Kind.PARTITION:
-        if not art.device:
-            raise fields.wrong(where, "device", "is missing", "name the device whose layout changes")
-        if art.type == "ubipartition" and not art.name:
-            raise fields.wrong(where, "name", "is missing", "name the UBI volume")
+        if art.type == "ubipartition":
+            if not art.device:
+                raise fields.wrong(where, "device", "is missing", "name the device whose layout changes")
+            if not art.name:
+                raise fields.wrong(where, "name", "is missing", "name the UBI volume")
     elif art.kind is not Kind.SCRIPT and not art.filename:
         raise DescriptionError(
             f"sw-description: {where}: filename is missing", hint="name the archive member to install"

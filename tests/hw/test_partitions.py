@@ -90,6 +90,30 @@ def test_a_table_that_does_not_fit_is_not_written(disk: Disk) -> None:
     assert Path(disk.path).read_bytes() == before
 
 
+@pytest.mark.parametrize(("damaged", "label"), [((1,), "gpt"), ((1, 16383), "")])
+def test_a_damaged_gpt(disk: Disk, damaged: tuple[int, ...], label: str) -> None:
+    """One valid copy is enough; without one the disk counts as blank."""
+    disk.write(GPT, old=Table())
+    with open(disk.path, "r+b") as file:
+        for lba in damaged:
+            file.seek(512 * lba + 20)
+            file.write(b"\xff")
+    assert disk.table().label == label
+
+
+def test_a_table_that_sfdisk_does_not_read_is_no_blank_disk(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk.write(GPT, old=Table())
+    folder = Path(disk.path).parent / "bin"
+    folder.mkdir()
+    (folder / "sfdisk").write_text("#!/bin/sh\necho out of memory >&2\nexit 1\n")
+    (folder / "sfdisk").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    with pytest.raises(DeviceError, match="sfdisk cannot read the partition table"):
+        disk.table()
+
+
 def test_what_sfdisk_would_misread_is_no_name() -> None:
     assert speakable("rootfs a, b") and speakable("é")
     assert not any(speakable(name) for name in ('a"b', "a\\b", "a\nb", "\x7f"))

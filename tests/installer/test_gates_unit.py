@@ -65,6 +65,12 @@ def test_other_targets_are_written(art: Artifact) -> None:
     RunningSystemGate(in_use).check(plan_of(art), UNIT)
 
 
+def test_a_handler_that_does_not_write_the_device_as_a_whole_judges_for_itself() -> None:
+    plan = plan_of(ROOT)
+    entries = tuple(planned._replace(overwrites=False) for planned in plan.entries)
+    RunningSystemGate(in_use).check(plan._replace(entries=entries), UNIT)
+
+
 def test_what_is_skipped_is_not_looked_at() -> None:
     RunningSystemGate(in_use).check(plan_of(ROOT, fate=Fate.SKIPPED), UNIT)
 

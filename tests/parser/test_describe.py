@@ -455,7 +455,6 @@ def test_a_member_name_may_be_as_long_as_cpio_allows() -> None:
         ('images: ( { filename = "a"; } );', "images[0] a: type is missing"),
         ('partitions: ( { name = "v"; } );', "partitions[0] v: device is missing"),
         ('partitions: ( { device = "mtd0"; } );', "partitions[0]: name is missing"),
-        ('partitions: ( { type = "uniqueuuid"; } );', "partitions[0]: device is missing"),
     ],
 )
 def test_what_an_entry_cannot_do_without(inside: str, message: str) -> None:
