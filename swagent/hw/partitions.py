@@ -152,7 +152,8 @@ class Disk:
                 f"cannot understand what sfdisk says of {self.path}: {exc!r}", path=self.path
             ) from exc
         if found.label == "dos" and not (there and found.partitions):
-            return Table()  # sfdisk takes a file system's boot sector for a table, and what a lost GPT has left
+            # a file system's boot sector, or what a lost GPT has left, both of which sfdisk takes for a table
+            return Table()
         if found.label != "gpt":
             return found
         used = tuple(entry for entry in entries if entry.kind)
