@@ -158,9 +158,9 @@ _BOUNDS = {
     "lua-seconds": (1, 86_400),
 }
 LUA_VERSIONS = ("5.1", "5.2", "5.3", "5.4")
-LUA_GRANTS = ("execute", "popen", "exit", "loadlib", "bytecode", "debug", "endless")
-"""What Lua code can be granted: ``os.execute``, ``io.popen``, ``os.exit``, C modules, compiled code, the library
-``debug``, and to run without limits of instructions and time."""
+LUA_GRANTS = ("execute", "popen", "exit", "bytecode", "debug", "endless")
+"""What Lua code can be granted: ``os.execute``, ``io.popen``, ``os.exit``, compiled code, the library ``debug``, and to
+run without limits of instructions and time."""
 _SECRETS = frozenset(("download.authentication", "download.sslkeypassword", "download.proxy"))
 _SPEED = re.compile(r"([0-9]{1,12})([kKMG]?)\Z")
 _SPEED_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3}

@@ -142,7 +142,7 @@ class SessionLua:
             ScriptError: it failed, or said no.
         """
         back = self._ask(function, art, "hook")
-        return self._changes(function, art, back) if back else None
+        return None if back is False else self._changes(function, art, back)
 
     def before(self, art: Artifact) -> Artifact:
         """Call the ``preinstall`` function of an entry; the entry as it leaves it.
@@ -167,7 +167,7 @@ class SessionLua:
 
     def _must(self, function: str, art: Artifact, what: str) -> Any:
         back = self._ask(function, art, what)
-        if not back:
+        if back is False:
             raise ScriptError(f"{art.where}: the {what} {function} gave back no image", artifact=art.label)
         return back
 

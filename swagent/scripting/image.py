@@ -88,6 +88,8 @@ def _properties(table: Any) -> dict[str, object]:
     for key, value in table.items():
         if isinstance(value, Mapping):
             values = [value[n] for n in sorted(n for n in value if isinstance(n, int | float))]
+            if len(values) < len(value):
+                raise ScriptError("made a property a table that is no list")
         elif isinstance(value, list):
             values = value
         else:

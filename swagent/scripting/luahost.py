@@ -160,7 +160,7 @@ class LuaState:
         """Call a global function with an image table.
 
         Returns:
-            Its first result, and its second: a table, else whether it was true.
+            Its first result; and its second if that is a table, else whether it was one that counts as true.
 
         Raises:
             ScriptError: there is none, or it failed, or was stopped.

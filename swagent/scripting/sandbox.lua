@@ -1,18 +1,20 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- Takes away from the standard library what a script is not granted, and counts its instructions. Works in Lua 5.1 to
--- 5.4. Called once, before any other code, as chunk(grants, instructions, stop):
+-- 5.4. Called once, before any other code, as chunk(grants, instructions, stop, program):
 --
---   grants        set of words: execute, popen, exit, loadlib, bytecode, debug, endless
+--   grants        set of words: execute, popen, exit, bytecode, debug, endless
 --   instructions  how many may be run in one call
 --   stop          function(text) that does not return
+--   program       function(command, input) that runs a shell command; gives its output and how it ended
 --
 -- Gives function() that starts the count anew.
 
-local grants, instructions, stop = ...
+local grants, instructions, stop, program = ...
 local STEP = 100000
 
-local error, select, type, tostring = error, select, type, tostring
+local assert, error, pairs, select, setmetatable, type, tostring =
+  assert, error, pairs, select, setmetatable, type, tostring
 local find, gsub, gmatch, byte, sub, concat = string.find, string.gsub, string.gmatch, string.byte, string.sub, table.concat
 local unpack = table.unpack or unpack
 local sethook, getinfo = debug.sethook, debug.getinfo
@@ -76,7 +78,7 @@ end
 local function text_of(path)
   local file, message = open(path, "rb")
   if not file then return nil, "cannot open " .. message end
-  local text = file:read(modes and "a" or "*a")
+  local text = file:read("*a")
   file:close()
   if not text then return nil, "cannot read " .. path end
   if byte(text, 1) == 35 then text = gsub(text, "^[^\n]*", "", 1) end -- #!
@@ -126,52 +128,89 @@ end
 
 -- -- modules: those that are there, and those that are text below package.path
 
-if not grants.loadlib then
-  local loaded = package.loaded
-  local mine = { loaded = loaded, preload = {}, path = package.path, config = package.config, cpath = "" }
-  local load_file = _G.loadfile
+local loaded = package.loaded
+local mine = { loaded = loaded, preload = {}, path = package.path, config = package.config, cpath = "" }
+local load_file = _G.loadfile
 
-  function _G.require(name)
-    if type(name) ~= "string" then error("bad argument #1 to 'require' (string expected)", 2) end
-    if loaded[name] ~= nil then return loaded[name] end
-    local loader, where_from = mine.preload[name], ":preload:"
-    local tried = {}
-    if not loader and not find(name, "%.%.") then
-      local path = gsub(name, "%.", "/")
-      for template in gmatch(tostring(mine.path), "[^;]+") do
-        where_from = gsub(template, "%?", (gsub(path, "%%", "%%%%")))
-        local file = open(where_from, "rb")
-        if file then
-          file:close()
-          local message
-          loader, message = load_file(where_from)
-          if not loader then
-            error("error loading module '" .. name .. "' from file '" .. where_from .. "':\n\t" .. tostring(message), 2)
-          end
-          break
+function _G.require(name)
+  if type(name) ~= "string" then error("bad argument #1 to 'require' (string expected)", 2) end
+  if loaded[name] ~= nil then return loaded[name] end
+  local loader, where_from = mine.preload[name], ":preload:"
+  local tried = {}
+  if not loader and not find(name, "%.%.") then
+    local path = gsub(name, "%.", "/")
+    for template in gmatch(tostring(mine.path), "[^;]+") do
+      where_from = gsub(template, "%?", (gsub(path, "%%", "%%%%")))
+      local file = open(where_from, "rb")
+      if file then
+        file:close()
+        local message
+        loader, message = load_file(where_from)
+        if not loader then
+          error("error loading module '" .. name .. "' from file '" .. where_from .. "':\n\t" .. tostring(message), 2)
         end
-        tried[#tried + 1] = "\n\tno file '" .. where_from .. "'"
+        break
       end
+      tried[#tried + 1] = "\n\tno file '" .. where_from .. "'"
     end
-    if not loader then error("module '" .. name .. "' not found:" .. concat(tried), 2) end
-    local value = loader(name, where_from)
-    if value ~= nil then
-      loaded[name] = value
-    elseif loaded[name] == nil then
-      loaded[name] = true
-    end
-    return loaded[name]
   end
-
-  package = mine
-  loaded.package = mine
-  module = nil -- of Lua 5.1; it would need the original loaders
+  if not loader then error("module '" .. name .. "' not found:" .. concat(tried), 2) end
+  local value = loader(name, where_from)
+  if value ~= nil then
+    loaded[name] = value
+  elseif loaded[name] == nil then
+    loaded[name] = true
+  end
+  return loaded[name]
 end
+
+package = mine
+loaded.package = mine
+module = nil -- of Lua 5.1; it would need the original loaders
+
+-- -- programs with pipes; the Lua that comes with lupa has none of its own
+
+local function pipe(file, finish)
+  local methods = {}
+  for _, name in pairs({ "read", "lines", "write", "flush", "seek", "setvbuf" }) do
+    methods[name] = function(self, ...)
+      local result = { file[name](file, ...) }
+      if result[1] == file then return self end
+      return unpack(result)
+    end
+  end
+  function methods.close()
+    local code = finish()
+    file:close()
+    if not modes then return code == 0 end
+    if code == 0 then return true, "exit", 0 end
+    return nil, code < 0 and "signal" or "exit", code < 0 and -code or code
+  end
+  return setmetatable({}, { __index = methods, __name = "FILE*" })
+end
+
+local tmpfile = io.tmpfile
+function io.popen(command, mode)
+  local file = assert(tmpfile())
+  if mode == nil or mode == "r" then
+    local output, code = program(command)
+    file:write(output)
+    file:seek("set")
+    return pipe(file, function() return code end)
+  end
+  if mode ~= "w" then error("bad argument #2 to 'popen' (invalid mode)", 2) end
+  return pipe(file, function()
+    file:seek("set")
+    local output, code = program(command, file:read("*a") or "")
+    io.stdout:write(output)
+    return code
+  end)
+end
+if not grants.popen then io.popen = nil end
 
 -- -- the rest
 
 if not grants.execute then os.execute = nil end
-if not grants.popen then io.popen = nil end
 if not grants.exit then os.exit = nil end
 if not grants.debug then
   debug = nil
