@@ -111,7 +111,7 @@ def test_a_handler_that_fails_fails_the_update(unit: Unit1, wrong: str, error: A
     before = processes()
     with pytest.raises(error or Exception) as caught:
         unit.install(raw, lua=rules)
-    assert "images[0] a" in caught.value.message or caught.value.artifact == "a"  # type: ignore[attr-defined]  # ours
+    assert "images[0] a" in caught.value.message or caught.value.artifact == "a"
     assert unit.verdict()["result"] == "failed"
     assert ("run", "one", "postfailure") in unit.did
     assert unit.loader.get("slot") == "a"
