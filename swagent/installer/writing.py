@@ -240,6 +240,10 @@ class Writing:
         )
         ctx.end_step()
 
+    def _has_switch(self) -> bool:
+        """Whether a script of the plan changes what boots."""
+        return any(self._workers.card(planned.artifact).switches for planned in self._plan.scripts)
+
     def _run_scripts(self, phase: Phase, *, switching: bool | None = None) -> None:
         """All scripts, in their order; or only those whose handlers do, or do not, change what boots."""
         for planned in self._plan.scripts:
@@ -264,7 +268,8 @@ class Writing:
     def _commit(self) -> None:
         """Switch: the boot environment in one step, and the journal on both sides of it."""
         env, record = self._env, self._transaction.record
-        tested = bool(env.pending and env.commit) and self._plan.description.reboot is not False
+        switched = bool(env.pending and env.commit) or self._has_switch()
+        tested = switched and self._plan.description.reboot is not False
         if self._journal is not None and not tested:
             self._floor = floor = raised(self._journal.read().floor, record.version)
             if self._policy.floor_in_env and env.commit and raised(self._policy.floor, floor) == floor:

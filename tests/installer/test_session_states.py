@@ -9,7 +9,7 @@ import pytest
 from swagent.errors import BootEnvError, HandlerError, SwagentError
 from swagent.installer.env import FLOOR_VARIABLE
 from swagent.installer.journal import Journal, Record, State
-from tests.faults.images import CRC, archive, described, signed
+from tests.faults.images import CRC, Member, archive, described, entry, signed
 
 from .test_session import ENDED, FAILED, STARTED, SWITCH, WAYS, Done, Unit1, noted, whole
 
@@ -171,3 +171,15 @@ def test_versions_are_written_behind_the_switch_and_in_front_of_the_journal(
         unit.install(raw, versions_file=str(tmp_path / "nowhere" / "file"))
     assert unit.state is State.COMMITTED
     assert unit.loader.all() == {"slot": "b", "ustate": "1"}
+
+
+@pytest.mark.parametrize(("reboot", "state"), [("", State.COMMITTED), ("reboot = false; ", State.CONFIRMED)])
+def test_a_script_that_changes_what_boots_has_to_prove_itself_too(
+    unit: Watched, reboot: str, state: State
+) -> None:
+    """Without a boot variable, and whether or not there is a boot loader that keeps any."""
+    script = Member("swap.sh", b"#!/bin/sh\n")
+    text = described({"scripts": [entry(script, type="noteswitch")]})
+    raw = archive(signed(text.replace(b"version", f"{reboot}version".encode(), 1), script), CRC)
+    assert unit.install(raw, transaction_marker=False, state_marker=False) == "installed"
+    assert unit.state is state
