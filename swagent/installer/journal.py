@@ -7,7 +7,7 @@ their times travel in the record that WRITING writes, and an update that is refu
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from swagent.bootloader import Bootloader
 from swagent.clock import Clock
 from swagent.errors import BootEnvError, DeviceError, SettingsError
 
-from .env import FAILED, IN_PROGRESS, INSTALLED, STATE_MARKER, TRANSACTION_MARKER
+from .env import CONFIRMED, FAILED, IN_PROGRESS, INSTALLED, STATE_MARKER, TRANSACTION_MARKER
 
 FORMAT = 1
 HISTORY = 5
@@ -361,6 +361,11 @@ def recover(journal: Journal, bootloader: Bootloader | None, clock: Clock) -> Re
     floor = raised(book.floor, record.version) if state is State.CONFIRMED else None
     journal.put(record, floor=floor)
     return Recovery(record, message)
+
+
+def confirmed_by_others(record: Record, get: Callable[[str], str | None]) -> bool:
+    """Whether somebody has said that an update is good in SWUpdate's way, by ``ustate=0``; ``get`` reads a variable."""
+    return record.variables.get(STATE_MARKER) == INSTALLED and get(STATE_MARKER) == CONFIRMED
 
 
 def mark_cut(bootloader: Bootloader | None) -> None:

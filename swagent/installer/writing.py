@@ -13,7 +13,17 @@ from swagent.stream.pipeline import drain
 from .context import SessionContext
 from .env import FLOOR_VARIABLE, SessionEnv
 from .inventory import Installed, merge, write_versions
-from .journal import Journal, State, Transaction, kept_variables, kept_versions, raised, short
+from .journal import (
+    Journal,
+    State,
+    Transaction,
+    confirmed_by_others,
+    kept_targets,
+    kept_variables,
+    kept_versions,
+    raised,
+    short,
+)
 from .members import Members
 from .pieces import judge_first, judge_size, pieces_of
 from .planning import by_member, nothing_missing
@@ -201,9 +211,12 @@ class Writing:
             last is None
             or last.state is not State.COMMITTED
             or last.boot_id != self._transaction.record.boot_id
+            or confirmed_by_others(last, self._env.get)
         ):
             return {}
-        return {} if set(last.targets).isdisjoint(self._transaction.record.targets) else last.before
+        # not by files: those of both copies may be the same
+        devices = [p.needs.target for p in self._plan.entries if p.needs is not None and not p.artifact.path]
+        return {} if set(last.targets).isdisjoint(kept_targets(devices)) else last.before
 
     def _apply_partitions(self) -> None:
         if self._partitions_done:

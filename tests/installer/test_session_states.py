@@ -183,3 +183,33 @@ def test_a_script_that_changes_what_boots_has_to_prove_itself_too(
     raw = archive(signed(text.replace(b"version", f"{reboot}version".encode(), 1), script), CRC)
     assert unit.install(raw, transaction_marker=False, state_marker=False) == "installed"
     assert unit.state is state
+
+
+def for_slot(slot: str) -> bytes:
+    """An image for one copy, with a file that both copies share."""
+    member, text = noted(f"{slot}.img")
+    file, file_text = noted("file.bin", path="/nowhere")
+    switch = f'{{ name = "slot"; value = "{slot}"; }}'
+    return archive(
+        signed(described({"images": [text], "files": [file_text], "bootenv": [switch]}), member, file), CRC
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "by_others", "begun"),
+    [
+        ("b", False, ("env", "slot=a", *STARTED[1:])),  # what is overwritten now must not be booted
+        ("c", False, STARTED),  # another copy: a file in common is no reason
+        ("b", True, STARTED),
+    ],
+)
+def test_an_update_over_one_that_was_not_booted_yet(
+    unit: Watched, second: str, by_others: bool, begun: Done
+) -> None:
+    assert unit.install(for_slot("b")) == "installed"
+    if by_others:
+        unit.loader.set_many({"ustate": "0"})
+    unit.did.clear()
+    assert unit.install(for_slot(second)) == "installed"
+    assert unit.writing()[0] == begun
+    assert unit.loader.all() == {"slot": second, "ustate": "1"}

@@ -2,8 +2,7 @@
 
 from swagent.bootloader import Bootloader
 from swagent.errors import PreflightRefused
-from swagent.installer.env import CONFIRMED, INSTALLED, STATE_MARKER
-from swagent.installer.journal import PENDING, Journal, Record, State
+from swagent.installer.journal import PENDING, Journal, Record, State, confirmed_by_others
 from swagent.model import Plan, Unit
 
 
@@ -50,9 +49,6 @@ def unconfirmed(journal: Journal, bootloader: Bootloader | None) -> Record | Non
         return None
     if record.state is State.COMMITTED and record.boot_id == journal.boot_id:
         return None  # what runs is the way back
-    by_others = (
-        bootloader is not None
-        and record.variables.get(STATE_MARKER) == INSTALLED
-        and bootloader.get(STATE_MARKER) == CONFIRMED
-    )
-    return None if by_others else record
+    if bootloader is not None and confirmed_by_others(record, bootloader.get):
+        return None
+    return record
