@@ -3,7 +3,8 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swagent.clock import SystemClock
 from swagent.crypto.cipher import AesKey
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from swagent.handlers.api import Handler
     from swagent.installer.confirm import Check, Confirmation
     from swagent.installer.contents import Contents
+    from swagent.net import HttpOptions, HttpParts
     from swagent.plugins import Registry
 
 CONFIG_FILE = "/etc/swupdate.cfg"
@@ -238,6 +240,7 @@ def make_session(
             ),
             *(_gates_that_ask(settings, wishes, hw, bus) if not wishes.dry_run else ()),
         ),
+        parts=partial(open_parts, settings),
         journal=journal,
         state_folder=state_directory(settings, environ),
         namespaces=lambda name: _open_namespace(settings, name),
@@ -583,11 +586,36 @@ def open_update(word: str, settings: InstallSettings, *, look_only: bool = False
     """
     if not is_url(word):
         return open_source(*open_image(word))
-    from swagent.net import HttpOptions, open_ranges, open_stream
+    from swagent.net import open_ranges, open_stream
 
-    given = settings.download
+    options = _http_options(settings.download)
+    return (open_ranges if look_only else open_stream)(word, options, SystemClock())
+
+
+def open_parts(settings: InstallSettings, url: str, size_bytes: int, parts_max: int) -> "HttpParts":
+    """A file on a server, of which a delta update wants parts; fetched as the group ``delta`` says.
+
+    Raises:
+        UsageError: the URL makes no sense.
+        SettingsError: a certificate cannot be used.
+        RegistrationError: the library for it is not installed.
+    """
+    from swagent.net import open_parts as open_file
+
+    given = settings.delta
+    options = _http_options(given)
+    for key, word in (("gatewaytoken", "GatewayToken"), ("targettoken", "TargetToken")):
+        if given.get(key):
+            options = options._replace(authorization=f"{word} {given[key]}")
+    return open_file(url, options, SystemClock(), size_bytes=size_bytes, parts_max=parts_max)
+
+
+def _http_options(given: Mapping[str, Any]) -> "HttpOptions":
+    """From the keys of a group of the settings."""
+    from swagent.net import HttpOptions
+
     defaults = HttpOptions()
-    options = HttpOptions(
+    return HttpOptions(
         ca_file=given.get("cafile", ""),
         certificate_file=given.get("sslcert", ""),
         key_file=given.get("sslkey", ""),
@@ -596,12 +624,11 @@ def open_update(word: str, settings: InstallSettings, *, look_only: bool = False
         verify=not given.get("nocheckcert", False),
         proxy=given.get("proxy", ""),
         authentication=given.get("authentication", ""),
-        retries=given.get("retries", defaults.retries),
+        retries=given.get("retries", given.get("retry", defaults.retries)),
         retry_wait_s=given.get("retrywait", defaults.retry_wait_s),
         timeout_s=given.get("timeout", defaults.timeout_s),
         speed_max=given.get("max-download-speed", 0),
     )
-    return (open_ranges if look_only else open_stream)(word, options, SystemClock())
 
 
 def warnings_of(word: str, settings: InstallSettings) -> list[str]:

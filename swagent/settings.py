@@ -149,8 +149,12 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
 }
 """Every group and key of SWUpdate's settings file, with its type; and the group ``swagent``, which is ours alone."""
 
-_DOWNLOAD_UNUSED = frozenset(("url", "retry", "interface", "api_key_header", "api_key", *_PROCESS_KEYS))
-_DOWNLOAD_NUMBERS = {"retries": (0, 1000), "retrywait": (0, 86_400), "timeout": (1, 86_400)}
+_FETCH_UNUSED = {
+    "download": frozenset(("url", "retry", "interface", "api_key_header", "api_key", *_PROCESS_KEYS)),
+    "delta": frozenset(("interface", "api_key_header", "api_key", *_PROCESS_KEYS)),
+}
+_FETCH_NUMBERS = {"retry": (0, 1000), "retries": (0, 1000), "retrywait": (0, 86_400), "timeout": (1, 86_400)}
+_SECRETS = frozenset(("authentication", "sslkeypassword", "proxy", "targettoken", "gatewaytoken"))
 _BOUNDS = {
     "battery-min-percent": (0, 100),
     "lua-memory": (4, 4096),
@@ -161,7 +165,6 @@ LUA_VERSIONS = ("5.1", "5.2", "5.3", "5.4")
 LUA_GRANTS = ("execute", "popen", "exit", "bytecode", "debug", "endless")
 """What Lua code can be granted: ``os.execute``, ``io.popen``, ``os.exit``, compiled code, the library ``debug``, and to
 run without limits of instructions and time."""
-_SECRETS = frozenset(("download.authentication", "download.sslkeypassword", "download.proxy"))
 _SPEED = re.compile(r"([0-9]{1,12})([kKMG]?)\Z")
 _SPEED_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3}
 
@@ -220,6 +223,7 @@ class InstallSettings(NamedTuple):
         update_types: by name; ``default`` is always among them.
         versions: installed components, None when the file /etc/sw-versions holds them.
         download: how to fetch from servers: SWUpdate's keys of the group ``download``, numbers as numbers.
+        delta: the same for the parts that delta updates fetch, SWUpdate's group ``delta``.
         origins: key to the place that set it, as ``swupdate.cfg:globals.select``; defaults have no entry.
         battery_min_percent: an update does not begin on a discharging battery with less; 0 for any.
         consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
@@ -263,6 +267,7 @@ class InstallSettings(NamedTuple):
     versions: tuple[tuple[str, str], ...] | None = None
     origins: Mapping[str, str] = MappingProxyType({})
     download: Mapping[str, Any] = MappingProxyType({})
+    delta: Mapping[str, Any] = MappingProxyType({})
     battery_min_percent: int = 0
     consent_command: str = ""
     verify_write: bool = False
@@ -291,9 +296,15 @@ KEYS: Mapping[str, str] = (
         if key not in _UNUSED_GLOBALS and key not in _ALIASES
     }
     | {key: kind for key, kind in KNOWN_KEYS["swagent"].items() if kind != "*"}
-    | {f"download.{key}": kind for key, kind in KNOWN_KEYS["download"].items() if key not in _DOWNLOAD_UNUSED}
+    | {
+        f"{group}.{key}": kind
+        for group, unused in _FETCH_UNUSED.items()
+        for key, kind in KNOWN_KEYS[group].items()
+        if key not in unused
+    }
 )
-"""Keys that a layer may set, by SWUpdate's name or ours, with their type; those of ``download`` begin with its name."""
+"""Keys that a layer may set, by SWUpdate's name or ours, with their type; those of ``download`` and ``delta``
+begin with its name."""
 
 
 def layer(
@@ -320,11 +331,11 @@ def layer(
             raise SettingsError(f"{where}: unknown setting {given!r}", hint=_nearest(given, KEYS))
         if key == "public-key-file" and isinstance(value, list | tuple):
             changes["public_key_files"] = tuple(_typed(where, key, kind, value))
-        elif key.startswith("download."):
-            name = key.removeprefix("download.")
-            changes["download"] = {
-                **changes.get("download", base.download),
-                name: _download_value(where, name, kind, value),
+        elif "." in key:
+            group, _, name = key.partition(".")
+            changes[group] = {
+                **changes.get(group, getattr(base, group)),
+                name: _fetch_value(where, name, kind, value),
             }
         elif key in _TYPE_KEYS:
             rules[key.replace("-", "_")] = _rule(where, key, _typed(where, key, kind, value))
@@ -386,15 +397,10 @@ def from_config(
             settings = layer(settings, given, origins={key: f"{where}:swagent.{key}" for key in given})
             if "slots" in entries[0][1]:
                 settings = _with_slots(settings, f"{where}:swagent.slots", entries[0][1]["slots"])
-        elif group == "download":
-            given = {
-                f"download.{key}": value
-                for key, value in entries[0][1].items()
-                if key not in _DOWNLOAD_UNUSED
-            }
-            ignored += [
-                f"{where}: download.{key} is not used" for key in entries[0][1] if key in _DOWNLOAD_UNUSED
-            ]
+        elif group in _FETCH_UNUSED:
+            unused = _FETCH_UNUSED[group]
+            given = {f"{group}.{key}": value for key, value in entries[0][1].items() if key not in unused}
+            ignored += [f"{where}: {group}.{key} is not used" for key in entries[0][1] if key in unused]
             settings = layer(settings, given, origins={key: f"{where}:{key}" for key in given})
         elif group not in _USED_LISTS:
             ignored.append(f"{where}: {group} is not used")
@@ -450,9 +456,10 @@ def table(settings: InstallSettings) -> list[tuple[str, str, str]]:
         value: object
         if key in _TYPE_KEYS:
             value = getattr(default, key.replace("-", "_"))
-        elif key.startswith("download."):
-            value = settings.download.get(key.removeprefix("download."))
-            if value and key in _SECRETS:
+        elif "." in key:
+            group, _, name = key.partition(".")
+            value = getattr(settings, group).get(name)
+            if value and name in _SECRETS:
                 value = "(set)"
         else:
             value = getattr(settings, _FIELDS.get(key, key.replace("-", "_")))
@@ -553,8 +560,8 @@ def _mtds(where: str, key: str, text: str) -> frozenset[int]:
     return frozenset(int(word) for word in words)
 
 
-def _download_value(where: str, key: str, kind: str, value: object) -> object:
-    """A value of the group ``download``; numbers may also come as words of the command line."""
+def _fetch_value(where: str, key: str, kind: str, value: object) -> object:
+    """A value of the groups ``download`` and ``delta``; numbers may also come as words of the command line."""
     if key == "max-download-speed":
         speed = _SPEED.match(str(_typed(where, key, kind, value)))
         if speed is None:
@@ -562,7 +569,7 @@ def _download_value(where: str, key: str, kind: str, value: object) -> object:
                 f"{where}: {key} must be bytes per second", hint="write 500k, 2M or 1G, 0 for no limit"
             )
         return int(speed[1]) * _SPEED_UNITS[speed[2]]
-    bounds = _DOWNLOAD_NUMBERS.get(key)
+    bounds = _FETCH_NUMBERS.get(key)
     if bounds is None:
         return _typed(where, key, kind, value)
     if isinstance(value, str):

@@ -84,7 +84,7 @@ def test_every_key_in_use_arrives() -> None:
         origins=found.origins,
     )
     set_here = {key for key in KEYS if key in found.origins}
-    ours = {key for key in KEYS if key in KNOWN_KEYS["swagent"] or key.startswith("download.")}  # see below
+    ours = {key for key in KEYS if key in KNOWN_KEYS["swagent"] or "." in key}  # see below
     assert set(KEYS) - set_here - ours == {"verbose"}
 
 
@@ -126,6 +126,32 @@ def test_how_to_fetch_arrives() -> None:
     )
     assert (over.download["retries"], over.download["max-download-speed"]) == (1, 0)
     assert over.download["cafile"] == "/ca"
+
+
+def test_how_to_fetch_parts_arrives() -> None:
+    found, ignored = read(
+        'globals : { }; delta : { targettoken = "t"; gatewaytoken = "g"; retry = 7; retrywait = "9"; cafile = "/ca"; '
+        'max-download-speed = "1k"; nocheckcert = true; proxy = "http://me:too@proxy:3128"; interface = "eth0"; };'
+    )
+    assert ignored == [f"{WHERE}: delta.interface is not used"]
+    assert found.delta == {
+        "targettoken": "t",
+        "gatewaytoken": "g",
+        "retry": 7,
+        "retrywait": 9,
+        "cafile": "/ca",
+        "max-download-speed": 1024,
+        "nocheckcert": True,
+        "proxy": "http://me:too@proxy:3128",
+    }
+    assert not found.download
+    shown = "\n".join(" ".join(row) for row in table(found))
+    assert f"delta.retry 7 {WHERE}:delta.retry" in shown
+    assert "delta.targettoken (set)" in shown and "too" not in shown
+    assert from_environ({"SWAGENT_DELTA_RETRY": "1"}, base=found).delta["retry"] == 1
+    for line in ("retry = -1;", "retries = 3;", "timeout = 3;", 'retry = "3";'):
+        with pytest.raises(SettingsError):
+            read(f"globals : {{ }}; delta : {{ {line} }};")
 
 
 @pytest.mark.parametrize(

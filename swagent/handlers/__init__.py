@@ -12,6 +12,7 @@ BUILT_INS: tuple[tuple[str, str], ...] = (
     ("btrfs", "subvolume:Btrfs"),
     ("btrfs-receive", "subvolume:BtrfsReceive"),
     ("copy", "copy:Copy"),
+    ("delta", "delta:Delta"),
     ("diskformat", "diskformat:DiskFormat"),
     ("diskpart", "diskpart:DiskPart"),
     ("docker_containercreate", "docker:ContainerCreate"),

@@ -5,7 +5,7 @@ our errors; devices through ``ctx.hw``, the boot environment through ``ctx.env``
 module state and no work at import.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
@@ -172,6 +172,25 @@ class Engine(Protocol):
             TransportError: it is not there, breaks off, or answers what makes no sense.
             DeadlineError: it takes too long.
         """
+        ...
+
+
+class Parts(Protocol):
+    """A file on a server, of which parts are wanted."""
+
+    name: str
+    """Its address, without what is secret in it."""
+
+    def fetch(self, spans: Sequence[tuple[int, int]]) -> Sequence[bytes | bytearray]:
+        """The bytes from the first position to the last of each span, all of one version of the file.
+
+        Raises:
+            TransportError, DeadlineError: the server does not give them.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
         ...
 
 
@@ -511,6 +530,21 @@ class Context(Protocol):
 
         Raises:
             ArchiveError: the member is missing.
+        """
+        ...
+
+    def parts(self, url: str, size_bytes: int, parts_max: int) -> Parts:
+        """A file on a server, by the settings of this unit; nothing is asked for until parts are fetched.
+
+        Args:
+            url: where it is.
+            size_bytes: what the whole file must have.
+            parts_max: how many parts to ask for in one request.
+
+        Raises:
+            RegistrationError: there is no library for it.
+            UsageError: the address makes no sense.
+            SettingsError: a certificate or key of the settings cannot be used.
         """
         ...
 

@@ -1,5 +1,6 @@
 """``rdiff_image`` and ``rdiff_file``: deltas of librsync, patched onto what the device has already."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -9,10 +10,11 @@ from swagent.model import Artifact, Compression, Data, Kind, Needs
 
 from . import destination
 from .api import Context, handler
-from .basefile import open_source
-from .options import NoOptions
+from .basefile import BaseFile, open_source
 from .rdiffstream import PatchedReader
 from .tree import Tree
+
+_DIGEST = re.compile(r"([0-9a-fA-F]{64})?\Z")
 
 
 @handler("rdiff_image", kinds=Kind.IMAGE, attributes=("device",), reads_back=True)
@@ -24,15 +26,19 @@ class RdiffImage:
 
         Attributes:
             rdiffbase: file or block device that the delta was made for; it is only read.
+            result_sha256: digest of what must come out, as a delta does not know its base.
         """
 
         rdiffbase: str
+        result_sha256: str = ""
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether base and target are there, and apart."""
         why = hint = ""
         if art.offset_bytes:
             why = "rdiff_image has no use for offset"
+        elif not _DIGEST.match(opt.result_sha256):
+            why = "result-sha256 is no SHA-256"
         elif ctx.hw.overlap(opt.rdiffbase, art.device):
             why = f"its base {opt.rdiffbase} overlaps its target {art.device}"
             hint = "write to the other copy; for a file in place there is rdiff_file"
@@ -44,28 +50,37 @@ class RdiffImage:
     def install(self, art: Artifact, opt: Options, data: Data, ctx: Context) -> None:
         """Patch; how much it will be is not known before its end."""
         with open_source(opt.rdiffbase) as base:
-            patched = PatchedReader(data, base, base.size_bytes(ctx), art.label)
-            ctx.chain(_link_of(art, "raw"), patched, None)
+            ctx.chain(_link_of(art, "raw"), _patched(art, opt, data, base, ctx), None)
 
 
 @handler("rdiff_file", kinds=Kind.FILE, attributes=("path",), reads_back=True)
 class RdiffFile:
     """Replace the file ``path`` by what a delta makes of it: old or new, never half, as ``rawfile`` does it."""
 
-    Options = NoOptions
+    class Options(NamedTuple):
+        """Its properties.
 
-    def preflight(self, art: Artifact, opt: NoOptions, ctx: Context) -> Needs:
+        Attributes:
+            result_sha256: digest of what must come out, as a delta does not know its base.
+        """
+
+        result_sha256: str = ""
+
+    def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether the place makes sense and the file is there."""
+        if art.offset_bytes:
+            raise _refused(art, "rdiff_file has no use for offset")
+        if not _DIGEST.match(opt.result_sha256):
+            raise _refused(art, "result-sha256 is no SHA-256")
         needs = ctx.preflight(_link_of(art, "rawfile"))
         if not destination.is_mounted(art):
             _look_at_base(art, art.path, ctx)
         return needs
 
-    def install(self, art: Artifact, opt: NoOptions, data: Data, ctx: Context) -> None:
+    def install(self, art: Artifact, opt: Options, data: Data, ctx: Context) -> None:
         """Patch it into a temporary file beside it, and switch the names when that is durable."""
         with _base_path(art, ctx) as path, open_source(path) as base:
-            patched = PatchedReader(data, base, base.size_bytes(ctx), art.label)
-            ctx.chain(_link_of(art, "rawfile"), patched, None)
+            ctx.chain(_link_of(art, "rawfile"), _patched(art, opt, data, base, ctx), None)
 
 
 @contextmanager
@@ -112,7 +127,14 @@ def _link_of(art: Artifact, chain: str) -> Artifact:
     )
 
 
-def _refused(art: Artifact, why: str, hint: str) -> PreflightRefused:
+def _patched(
+    art: Artifact, opt: RdiffImage.Options | RdiffFile.Options, data: Data, base: BaseFile, ctx: Context
+) -> PatchedReader:
+    wanted = bytes.fromhex(opt.result_sha256) or None
+    return PatchedReader(data, base, base.size_bytes(ctx), art.label, wanted)
+
+
+def _refused(art: Artifact, why: str, hint: str = "") -> PreflightRefused:
     return PreflightRefused(
         f"{art.where or art.label}: {why}", artifact=art.label, handler=art.type, hint=hint
     )

@@ -1,11 +1,13 @@
 """The delta stream of librsync, as ``rdiff delta`` writes it: literal bytes, and copies from a base (handlers §2.20).
 
-Its checks are about form: a delta carries no digest of its base, so that patching another base gives other bytes.
+A delta carries no digest of its base, so that patching another base gives other bytes: whoever knows what must come out
+should say so.
 """
 
 import struct
+from hashlib import sha256
 
-from swagent.errors import ArchiveError
+from swagent.errors import ArchiveError, HashError
 from swagent.model import Reader
 
 from .basefile import BaseFile
@@ -29,9 +31,18 @@ class PatchedReader:
         base: what was there before.
         base_bytes: how many bytes of it there are.
         name: what messages call the delta.
+        result_sha256: digest that the new file must have, None when nobody says; judged before its last bytes are given
+            out.
     """
 
-    def __init__(self, delta: Reader, base: BaseFile, base_bytes: int, name: str) -> None:
+    def __init__(
+        self,
+        delta: Reader,
+        base: BaseFile,
+        base_bytes: int,
+        name: str,
+        result_sha256: bytes | None = None,
+    ) -> None:
         self._delta = delta
         self._base = base
         self._base_bytes = base_bytes
@@ -41,6 +52,8 @@ class PatchedReader:
         self._literal_left = 0
         self._copy_from = self._copy_left = 0
         self._begun = self._ended = False
+        self._expected = result_sha256
+        self._hash = sha256() if result_sha256 is not None else None
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill ``buffer`` unless the new file ends first.
@@ -48,6 +61,7 @@ class PatchedReader:
         Raises:
             ArchiveError: the delta is none, is cut short, or copies from outside of the base.
             DeviceError, SizeError: the base cannot be read.
+            HashError: the new file is not what it must be.
             VerificationError: the delta is not what was promised, whatever it says.
         """
         try:
@@ -75,6 +89,15 @@ class PatchedReader:
                 self._next_command()
                 continue
             done += n
+        if self._hash is not None:
+            self._hash.update(buffer[:done])
+            if self._ended and self._hash.digest() != self._expected:
+                raise HashError(
+                    f"{self._name} makes another file of {self._base.path} than it should: sha256 is "
+                    f"{self._hash.hexdigest()}, expected {(self._expected or b'').hex()}",
+                    artifact=self._name,
+                    hint="the base is not the version that the delta was made for",
+                )
         return done
 
     def _next_command(self) -> None:

@@ -57,6 +57,7 @@ class Header:
         self._offsets = array("Q")
         self._stored = array("L")
         self._plain = array("L")
+        self._plain_offsets = array("Q")
         self._digests = bytearray()
 
     def __len__(self) -> int:
@@ -77,14 +78,15 @@ class Header:
         at = (2 * index + 1) * _DIGEST_BYTES
         return bytes(self._digests[at : at + _DIGEST_BYTES])
 
-    def plain_size(self, index: int) -> int:
-        """How many plain bytes a chunk has."""
-        return self._plain[index]
+    def plain_span(self, index: int) -> tuple[int, int]:
+        """Where a chunk's plain bytes begin in what the file holds, and how many they are."""
+        return self._plain_offsets[index], self._plain[index]
 
     def append(self, stored_bytes: int, plain_bytes: int, digests: bytes) -> None:
         """Add the next chunk of the file."""
         if plain_bytes:
             self._offsets.append(self.file_bytes)
+            self._plain_offsets.append(self.plain_bytes)
             self._stored.append(stored_bytes)
             self._plain.append(plain_bytes)
             self._digests += digests

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from swagent.clock import Clock
 from swagent.errors import ArchiveError, Cancelled
@@ -9,6 +10,9 @@ from swagent.events import Event, EventBus
 from swagent.handlers.api import BootEnv, Coming, Hardware, Lua, Sync
 from swagent.model import Artifact, Needs, Reader
 from swagent.stream import ArtifactData, Codec
+
+if TYPE_CHECKING:
+    from swagent.net import HttpParts
 
 PROGRESS_INTERVAL_S = 0.1
 
@@ -20,6 +24,7 @@ class SessionContext:
         bus: where news goes.
         session: the session's identifier.
         tmpdir: makes the session's own folder when first asked, and gives its path.
+        parts: opens a file on a server to fetch parts of it: URL, size, how many parts at a time.
         preflight: asks another handler whether it can.
         chain: installs a reader with another handler.
         cancelled: whether somebody asked to stop.
@@ -37,6 +42,7 @@ class SessionContext:
         clock: Clock,
         session: str,
         tmpdir: Callable[[], str],
+        parts: "Callable[[str, int, int], HttpParts]",
         preflight: Callable[[Artifact], Needs],
         chain: Callable[[Artifact, ArtifactData], None],
         cancelled: Callable[[], bool],
@@ -55,6 +61,7 @@ class SessionContext:
         self._clock = clock
         self._session = session
         self._tmpdir = tmpdir
+        self._parts = parts
         self._preflight = preflight
         self._chain = chain
         self._cancelled = cancelled
@@ -140,6 +147,12 @@ class SessionContext:
         if not art.filename or not os.path.isfile(path):
             raise ArchiveError(f"{art.where}: the archive has no member {art.filename!r}", artifact=art.label)
         return path
+
+    def parts(self, url: str, size_bytes: int, parts_max: int) -> "HttpParts":
+        """A file on a server, to fetch parts of it."""
+        found = self._parts(url, size_bytes, parts_max)
+        found.attend(waiting=self.checkpoint, tell=self.log)
+        return found
 
     def preflight(self, art: Artifact) -> Needs:
         """What the handler named by ``art.type`` finds beforehand."""

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.bootloader import Bootloader
 from swagent.clock import Clock
 from swagent.crypto.cipher import AesKey
 from swagent.crypto.signature import Signer, Trust
+from swagent.errors import RegistrationError
 from swagent.events import EventBus
 from swagent.handlers.api import Handler, Hardware
 from swagent.model import Gate, Plan, Selection, Unit
 from swagent.plugins import Registry
 
 from .journal import Journal
+
+if TYPE_CHECKING:
+    from swagent.net import HttpParts
 
 
 class LuaRules(NamedTuple):
@@ -87,10 +91,16 @@ class Policy(NamedTuple):
     lua: LuaRules = LuaRules()
 
 
+def no_server(url: str, size_bytes: int, parts_max: int) -> "HttpParts":
+    """What a rig without a way to servers says to a handler that wants parts of a file there."""
+    raise RegistrationError("files on servers cannot be fetched here")
+
+
 class Rig(NamedTuple):
     """The parts a session works with; ``app`` puts them together.
 
     Attributes:
+        parts: opens a file on a server to fetch parts of it: URL, size, how many parts at a time.
         state_folder: where the last good time is, "" for nowhere.
         namespaces: opens the environment of a name, for ``vars``; None when there are none.
     """
@@ -102,6 +112,7 @@ class Rig(NamedTuple):
     clock: Clock
     unit: Unit
     gates: tuple[Gate, ...]
+    parts: "Callable[[str, int, int], HttpParts]" = no_server
     journal: Journal | None = None
     state_folder: str = ""
     namespaces: Callable[[str], Bootloader] | None = None

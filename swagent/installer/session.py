@@ -88,6 +88,7 @@ class Session:
             clock=rig.clock,
             session=session,
             tmpdir=self._workspace.path,
+            parts=rig.parts,
             preflight=lambda art: self._workers.preflight_chained(art),
             chain=lambda art, data: self._workers.install_chained(art, data),
             cancelled=cancelled,

@@ -15,6 +15,7 @@ class HttpOptions(NamedTuple):
         verify: whether the server must prove who it is.
         proxy: ``http://`` or ``https://`` URL of a proxy, "" for none; may carry ``user:password@``.
         authentication: ``user:password`` for the server, "" for none.
+        authorization: the header of that name for the server, instead of ``authentication``; "" for none.
         retries: how often to try again in a row without having got anything worth mentioning.
         retry_wait_s: seconds before the first further attempt; later ones wait longer.
         timeout_s: seconds in which a server must bring something.
@@ -29,6 +30,7 @@ class HttpOptions(NamedTuple):
     verify: bool = True
     proxy: str = ""
     authentication: str = ""
+    authorization: str = ""
     retries: int = 3
     retry_wait_s: float = 5.0
     timeout_s: float = 300.0

@@ -6,7 +6,7 @@ attempt may cure as ``Broken``, which the sources catch.
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swagent.clock import Clock
@@ -29,7 +29,11 @@ RETRY_AFTER_S_MAX = 300
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})\Z")
+CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})\Z")
+_BOUNDARY = re.compile(
+    r"multipart/byteranges *; *boundary=(\"?)([0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-])\1\Z",
+    re.I,
+)
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"\Z')
 
 
@@ -62,6 +66,7 @@ class Reply(NamedTuple):
         validator: what ``If-Range`` may hold: a strong ETag or a strong Last-Modified; "" when there is none.
         etag: as it was sent, "" for none.
         no_ranges: whether the server says that it has none.
+        boundary: what stands between the parts of a 206 that has several, each with its own position; "" otherwise.
     """
 
     status: int
@@ -73,6 +78,7 @@ class Reply(NamedTuple):
     modified: str
     no_ranges: bool
     body: "BaseHTTPResponse"
+    boundary: str = ""
 
 
 class Client:
@@ -147,11 +153,23 @@ class Client:
             Broken: try again.
             TransportError: the server will not give it.
         """
+        return self._get(f"bytes={first}-{'' if last is None else last}" if ranged else "", condition)
+
+    def get_spans(self, spans: Sequence[tuple[int, int]], *, condition: str = "") -> Reply:
+        """Ask for several parts of the file, each by the positions of its first and last byte.
+
+        Raises:
+            Broken, TransportError: as ``get``.
+        """
+        wanted = ",".join(f"{first}-{last}" for first, last in spans)
+        return self._get(f"bytes={wanted}", condition, several=len(spans) > 1)
+
+    def _get(self, wanted: str, condition: str, *, several: bool = False) -> Reply:
         from swagent import __version__
 
         headers = {"Accept-Encoding": "identity", "User-Agent": f"swagent/{__version__}"}
-        if ranged:
-            headers["Range"] = f"bytes={first}-{'' if last is None else last}"
+        if wanted:
+            headers["Range"] = wanted
             if condition:
                 headers["If-Range"] = condition
         address = self.address
@@ -159,7 +177,7 @@ class Client:
             self.waiting()
             body = self._request(address, headers)
             if body.status not in _REDIRECTS:
-                return self._judged(address, body)
+                return self._judged(address, body, several=several)
             location = body.headers.get("location", "")
             body.close()
             if not location:
@@ -281,6 +299,8 @@ class Client:
         sent = dict(headers)
         if address.auth:
             sent |= make_headers(basic_auth=address.auth)
+        if own and self._options.authorization:
+            sent["Authorization"] = self._options.authorization
         timeout_s = self._options.timeout_s
         try:
             manager = self._manager(own=own, tls=address.scheme == "https")
@@ -301,13 +321,13 @@ class Client:
             raise _translated(exc, address.shown) from exc
         return response
 
-    def _judged(self, address: Address, body: "BaseHTTPResponse") -> Reply:
+    def _judged(self, address: Address, body: "BaseHTTPResponse", *, several: bool) -> Reply:
         status, headers = body.status, body.headers
         if status not in (200, 206, 416):
             body.close()
             raise _refusal(status, headers.get("retry-after", ""), address.shown)
         try:
-            reply = _reply(body, address.shown)
+            reply = _reply(body, address.shown, several=several)
         except TransportError:
             body.close()
             raise
@@ -345,7 +365,7 @@ class Client:
         return self._contexts[own]
 
 
-def _reply(body: "BaseHTTPResponse", shown: str) -> Reply:
+def _reply(body: "BaseHTTPResponse", shown: str, *, several: bool = False) -> Reply:
     status, headers = body.status, body.headers
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
@@ -362,8 +382,11 @@ def _reply(body: "BaseHTTPResponse", shown: str) -> Reply:
     if not etag and modified and _is_strong(modified, headers.get("date", "")):
         validator = modified
     first, total = 0, length
-    if status == 206:
-        found = _CONTENT_RANGE.match(headers.get("content-range", "").strip())
+    parts = _BOUNDARY.match(headers.get("content-type", "").strip()) if several and status == 206 else None
+    if parts is not None:
+        total = None  # each part tells it
+    elif status == 206:
+        found = CONTENT_RANGE.match(headers.get("content-range", "").strip())
         if found is None:
             raise TransportError(f"{shown}: the server gives a part without saying which (Content-Range)")
         first, last, total = (int(group) for group in found.groups())
@@ -371,7 +394,8 @@ def _reply(body: "BaseHTTPResponse", shown: str) -> Reply:
             raise TransportError(f"{shown}: Content-Range {found[0]!r} contradicts itself or the length")
         length = last - first + 1
     no_ranges = headers.get("accept-ranges", "").strip().lower() == "none"
-    return Reply(status, length, first, total, validator, etag, modified, no_ranges, body)
+    boundary = parts[2] if parts else ""
+    return Reply(status, length, first, total, validator, etag, modified, no_ranges, body, boundary)
 
 
 def _length(values: list[str], shown: str) -> int | None:
@@ -400,7 +424,7 @@ def _refusal(status: int, retry_after: str, shown: str) -> Exception:
         wait_s = min(int(retry_after), RETRY_AFTER_S_MAX) if _DIGITS.match(retry_after) else 0
         return Broken(TransportError(f"{shown}: the server answers {status}"), wait_s)
     hint = {
-        401: "it wants a user and a password: set authentication in the group download of the settings",
+        401: "it wants a user and a password, or a token: see the groups download and delta of the settings",
         403: "it refuses this user, certificate or address",
         404: "is the name right?",
         407: "the proxy wants a user and a password: put them into the proxy's URL in the settings",

@@ -1,6 +1,7 @@
 """Decompressors, fed block by block. Streams of several members are read whole; what is unfinished is an error."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, Protocol
 
 from swagent.errors import ArchiveError, RegistrationError
@@ -90,6 +91,7 @@ def _inside_gzip_engine() -> tuple[Callable[[], Any], Any]:
     return _InsideGzip, zlib.error
 
 
+@cache  # looking in vain for the newer module takes a millisecond
 def _zstd_engine() -> tuple[Callable[[], Any], type[Exception]]:
     try:
         from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # only from Python 3.14 on
@@ -111,7 +113,11 @@ def _xz_engine() -> tuple[Callable[[], Any], type[Exception]]:
     return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY_MAX_BYTES), lzma.LZMAError
 
 
-_ENGINES = {Compression.ZLIB: _gzip_engine, Compression.ZSTD: _zstd_engine, Compression.XZ: _xz_engine}
+_ENGINES: dict[Compression, Callable[[], tuple[Callable[[], Any], Any]]] = {
+    Compression.ZLIB: _gzip_engine,
+    Compression.ZSTD: _zstd_engine,
+    Compression.XZ: _xz_engine,
+}
 
 
 class Decompressor:

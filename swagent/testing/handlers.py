@@ -3,13 +3,13 @@
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from swagent.errors import ArchiveError, DescriptionError, DeviceError, PreflightRefused
+from swagent.errors import ArchiveError, DescriptionError, DeviceError, PreflightRefused, TransportError
 from swagent.handlers import api, registry
 from swagent.handlers.options import load, read_options
 from swagent.hw import FileSync, uart
@@ -281,6 +281,32 @@ class FakeHardware:
         return self.busy.get(f"/dev/mtd{number}", "")
 
 
+class FakeParts:
+    """A file on a server that works.
+
+    Attributes:
+        spans: all that was fetched.
+    """
+
+    def __init__(self, name: str, content: bytes, size_bytes: int) -> None:
+        self.name = name
+        self.spans: list[tuple[int, int]] = []
+        self.closed = False
+        self._content = content
+        self._size_bytes = size_bytes
+
+    def fetch(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Those bytes."""
+        if len(self._content) != self._size_bytes:
+            raise TransportError(f"{self.name} has {len(self._content)} bytes, not {self._size_bytes}")
+        self.spans += spans
+        return [self._content[first : last + 1] for first, last in spans]
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed = True
+
+
 @dataclass
 class FakeContext:
     """What a handler may use, with everything noted.
@@ -290,6 +316,8 @@ class FakeContext:
         hw: a stand-in, or the real ``swagent.hw.Hardware``.
         partitions: entries that change layouts before.
         scripts: file name to content of script members.
+        files: URL to content of files on servers.
+        fetched: every such file that was opened, in order.
         logged: ``(level, message)`` of every line.
         progressed_bytes: sum of what was reported.
         before_checkpoint: called at each checkpoint; may raise Cancelled.
@@ -304,6 +332,8 @@ class FakeContext:
     coming: list[api.Coming] = field(default_factory=list)
     partitions: tuple[Artifact, ...] = ()
     scripts: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    fetched: list[FakeParts] = field(default_factory=list)
     logged: list[tuple[str, str]] = field(default_factory=list)
     progressed_bytes: int = 0
     before_checkpoint: Callable[[], None] | None = None
@@ -344,6 +374,11 @@ class FakeContext:
         with open(fd, "wb") as script:
             script.write(self.scripts[art.filename])
         return path
+
+    def parts(self, url: str, size_bytes: int, parts_max: int) -> FakeParts:
+        """The file that ``files`` has; one that is not there is empty."""
+        self.fetched.append(FakeParts(url, self.files.get(url, b""), size_bytes))
+        return self.fetched[-1]
 
     def preflight(self, art: Artifact) -> Needs:
         """Ask the built-in handler that ``art.type`` names."""

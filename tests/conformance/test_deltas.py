@@ -1,4 +1,4 @@
-"""Differential updates: deltas of librsync, and zchunk headers whose chunks are all in the source."""
+"""Differential updates: deltas of librsync. (The ``delta`` of 2022.12 hangs where it has no network, as here.)"""
 
 import struct
 from pathlib import Path

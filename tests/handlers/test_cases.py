@@ -44,6 +44,7 @@ KEYS = {
     "needs",
     "peer",
     "sent",
+    "server",
     *flash_cases.KEYS,
 }
 
@@ -92,6 +93,7 @@ def run_case(handler: str, case: dict[str, Any], folder: Path, root: Path, tmpdi
     flash = flash_cases.device(case, lambda node: content(node, folder))
     real = Hardware(str(tmpdir))
     ctx = FakeContext(str(tmpdir), hw=hw or flash or real, env=env, scripts={art.filename: data})
+    ctx.files = {url: content(node, folder) for url, node in case.get("server", {}).items()}
     raised: errors.SwagentError | None = None
     try:
         if art.kind is Kind.SCRIPT:

@@ -3,6 +3,7 @@
 import os
 import random
 import struct
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,32 @@ def test_a_verdict_against_the_delta_abandons_the_target(tmp_path: Path) -> None
     with pytest.raises(HashError):
         install(image(tmp_path), FakeData(rdiff_delta(tmp_path, OLD, NEW), verdict=HashError("no")), ctx)
     assert [target.state for target in ctx.hw.targets] == ["abandoned"]
+
+
+def test_what_comes_out_must_be_what_was_promised(tmp_path: Path) -> None:
+    """Another base of the same length: only the digest of the result tells."""
+    delta = rdiff_delta(tmp_path, OLD, NEW)
+    other = bytes([OLD[0] ^ 1]) + OLD[1:]
+    for old, right in ((OLD, True), (other, False)):
+        art = file(tmp_path, properties={"result-sha256": (sha256(NEW).hexdigest(),)})
+        (tmp_path / "file").write_bytes(old)
+        ctx = FakeContext(str(tmp_path))
+        if right:
+            install(art, FakeData(delta), ctx)
+            ctx.sync.flush()
+            assert (tmp_path / "file").read_bytes() == NEW
+            continue
+        with pytest.raises(HashError, match="makes another file"):
+            install(art, FakeData(delta), ctx)
+        assert (tmp_path / "file").read_bytes() == old
+    art = image(tmp_path)
+    art = art._replace(properties={**art.properties, "result-sha256": ("00" * 32,)})
+    ctx = FakeContext(str(tmp_path))
+    with pytest.raises(HashError):
+        install(art, FakeData(delta), ctx)
+    assert [target.state for target in ctx.hw.targets] == ["abandoned"]
+    with pytest.raises(PreflightRefused, match="no SHA-256"):
+        install(file(tmp_path, properties={"result-sha256": ("beef",)}), FakeData(delta), ctx)
 
 
 def test_a_target_that_is_too_small(tmp_path: Path) -> None:

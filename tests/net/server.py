@@ -93,6 +93,48 @@ class Exchange:
         self.body(body, cut_bytes=cut_bytes, how=how, pause_s=pause_s)
         self.keep = self.keep and "Content-Length" not in drop
 
+    def serve_parts(
+        self,
+        *,
+        boundary: str = "a boundary",
+        arrange: Callable[[list[tuple[int, int]]], list[tuple[int, int]]] = list,
+        mangle: Callable[[bytes], bytes] = bytes,
+        cut_bytes: int | None = None,
+        how: str = "close",
+        **changes: str | int,
+    ) -> None:
+        """Give several parts, when several are asked for; else as ``serve``.
+
+        Args:
+            boundary: between the parts.
+            arrange: which spans are given instead of those that were asked for.
+            mangle: changes the body.
+            cut_bytes: as in ``serve``.
+            how: as in ``serve``.
+            changes: headers to set.
+        """
+        asked = self.headers.get("range", "").removeprefix("bytes=").split(",")
+        condition = self.headers.get("if-range")
+        current = condition is None or condition in self.server.identity.values()
+        if len(asked) < 2 or not current:
+            self.serve(cut_bytes=cut_bytes, how=how, ranges=current)
+            return
+        content = self.server.content
+        pieces = []
+        for first, last in arrange(
+            [(int(first), int(last)) for first, _, last in (one.partition("-") for one in asked)]
+        ):
+            told = f"Content-Type: text/plain\r\nContent-Range: bytes {first}-{last}/{len(content)}"
+            pieces.append(f"\r\n--{boundary}\r\n{told}\r\n\r\n".encode() + content[first : last + 1])
+        body = mangle(b"".join(pieces) + f"\r\n--{boundary}--\r\n".encode())
+        headers: dict[str, str | int] = {
+            "Content-Type": f'multipart/byteranges; boundary="{boundary}"',
+            **self.server.identity,
+            "Content-Length": len(body),
+        }
+        self.head(206, headers | {name.replace("_", "-"): value for name, value in changes.items()})
+        self.body(body, cut_bytes=cut_bytes, how=how)
+
     def body(
         self, body: bytes, *, cut_bytes: int | None = None, how: str = "close", pause_s: float = 0.0
     ) -> None:
@@ -146,6 +188,7 @@ class Server:
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     proxied: list[str] = field(default_factory=list)
     sent_bytes: int = 0
+    connections: int = 0
     port: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
     scheme: str = "http"
@@ -161,6 +204,7 @@ class Server:
 
     def handle(self, sock: socket.socket) -> None:
         """All requests of one connection."""
+        self.connections += 1
         with sock, sock.makefile("rb") as lines:
             keep = True
             while keep and not self.stop.is_set():
