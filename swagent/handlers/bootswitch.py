@@ -9,7 +9,7 @@ import os
 from typing import Any, NamedTuple
 
 from swagent.errors import DescriptionError, DeviceError
-from swagent.hw import emmc
+from swagent.hw import emmc, gpt
 from swagent.model import Artifact, Kind, Needs, Phase
 
 from .api import Context, handler
@@ -94,13 +94,11 @@ class GptSwap:
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether all names are there, or will be."""
         with refusing(art):
-            names = [name for pair in _pairs(opt.swap) for name in pair]
-            coming = coming_disk(ctx, art.device)
-            there = [part.name for part in coming or ctx.hw.disk(art.device, ctx.log).named()]
-            for name in names:
-                if there.count(name) != 1:
-                    count = "no partition" if name not in there else "more than one partition"
-                    raise DeviceError(f"{art.device} has {count} named {name!r}", path=art.device)
+            coming = [
+                gpt.Named(number, part.name) for number, part in enumerate(coming_disk(ctx, art.device), 1)
+            ]
+            there = coming or ctx.hw.disk(art.device, ctx.log).named()
+            gpt.swaps(there, _pairs(opt.swap), art.device)
         return Needs(target=art.device, reboot=True)
 
     def run(self, art: Artifact, opt: Options, phase: Phase, ctx: Context) -> None:

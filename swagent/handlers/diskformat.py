@@ -1,6 +1,6 @@
 """``diskformat``: a file system on a device, made where it is not there yet; ``uniqueuuid``: a guard against twins."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from swagent.errors import DeviceError, PreflightRefused
 from swagent.hw import filesystem
@@ -42,7 +42,7 @@ class DiskFormat:
                     # a pre-install script may make it
                     ctx.log("warn", f"{exc.message}; it must be there when {art.label} is applied")
                 else:
-                    if busy and _changes(art.device, opt.fstype, opt.fslabel, ctx, force=opt.force):
+                    if busy and _change(art.device, opt.fstype, opt.fslabel, ctx, force=opt.force):
                         raise PreflightRefused(busy, hint="unmount it first")
         return Needs(target=art.device)
 
@@ -103,24 +103,26 @@ def prepare(device: str, kind: str, label: str, ctx: Context, *, force: bool) ->
         PreflightRefused: the device is in use.
     """
     filesystem.check(kind, label)
-    if not _changes(device, kind, label, ctx, force=force):
+    change = _change(device, kind, label, ctx, force=force)
+    if not change:
         ctx.log("info", f"{device} holds {kind} already")
         return
     busy = ctx.hw.in_use(device)
     if busy:
         raise PreflightRefused(busy, hint="unmount it first")
-    if force or ctx.hw.filesystem(device, ctx.log).kind != kind:
+    if change == "make":
         ctx.log("info", f"making {kind} on {device}")
         ctx.hw.make_filesystem(device, kind, label, ctx.log)
     else:
         ctx.hw.label_filesystem(device, kind, label, ctx.log)
 
 
-def _changes(device: str, kind: str, label: str, ctx: Context, *, force: bool) -> bool:
-    if force:
-        return True
+def _change(device: str, kind: str, label: str, ctx: Context, *, force: bool) -> Literal["make", "label", ""]:
+    """What has to be done."""
     there = ctx.hw.filesystem(device, ctx.log)
-    return there.kind != kind or label not in ("", there.label)
+    if force or there.kind != kind:
+        return "make"
+    return "" if label in ("", there.label) else "label"
 
 
 def _refuse_twins(uuids: tuple[str, ...], ctx: Context) -> None:

@@ -62,7 +62,7 @@ class DiskPart:
             old = disk.table()
             new = layout.resolve(wanted, opt.labeltype, disk, old)
             if not partitions.same(old, new):
-                _judge_use(disk, opt, ctx)
+                _judge_use(art, opt, ctx)
                 ctx.coming += _coming(disk, new)
         return Needs(target=art.device)
 
@@ -82,7 +82,7 @@ class DiskPart:
         if partitions.same(old, new):
             ctx.log("info", f"{art.device} is divided as wanted")
         else:
-            _judge_use(disk, opt, ctx)
+            _judge_use(art, opt, ctx)
             stale = disk.write(new, old=old, lock=not opt.nolock)
             for number in stale:
                 ctx.log(
@@ -105,8 +105,8 @@ class DiskPart:
             prepare(disk.node(one.number), one.filesystem, one.filesystem_label, ctx, force=force)
 
 
-def _judge_use(disk: partitions.Disk, opt: DiskPart.Options, ctx: Context) -> None:
-    why = disk.in_use()
+def _judge_use(art: Artifact, opt: DiskPart.Options, ctx: Context) -> None:
+    why = ctx.hw.in_use(art.device)
     if not why:
         return
     if not opt.noinuse:

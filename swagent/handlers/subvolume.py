@@ -55,7 +55,7 @@ class Btrfs:
             DeviceError: the kernel refuses, or something that is no subvolume has its name.
         """
         with _root(art, ctx, mount=opt.mount) as root:
-            path = root + opt.path
+            path = _below(root, opt.path.rstrip("/"))
             if opt.command == "delete":
                 if os.path.lexists(path):
                     ctx.hw.delete_subvolume(path)
@@ -66,7 +66,7 @@ class Btrfs:
                 ctx.log("info", f"{opt.path} is there already")
                 return
             if opt.create_destination:
-                destination.make_folders(os.path.dirname(path.rstrip("/")))
+                destination.make_folders(os.path.dirname(path))
             ctx.hw.make_subvolume(path)
 
 
@@ -107,7 +107,7 @@ class BtrfsReceive:
             SwagentError: whatever reading the data raised; btrfs is killed then.
         """
         with _root(art, ctx, mount=opt.mount) as root:
-            folder = root + opt.path
+            folder = _below(root, opt.path.rstrip("/") + "/")
             before = _names(folder)
             try:
                 feed([_program(opt), "receive", folder], art, ctx, data)
@@ -141,6 +141,14 @@ def _root(art: Artifact, ctx: Context, *, mount: bool) -> Iterator[str]:
         return
     with ctx.hw.mounted(art.device, "btrfs") as root:
         yield root
+
+
+def _below(root: str, path: str) -> str:
+    """A path on the mounted device, from which no link leads; "" is the running system, where links are followed."""
+    whole = root + path
+    if root and not f"{os.path.realpath(os.path.dirname(whole))}/".startswith(f"{os.path.realpath(root)}/"):
+        raise DeviceError(f"{path} leads out of the mounted device, through a link", path=path)
+    return whole
 
 
 def _program(opt: BtrfsReceive.Options) -> str:

@@ -39,8 +39,8 @@ class Named(NamedTuple):
 
     number: int
     name: str
-    first_lba: int
-    last_lba: int
+    first_lba: int = 0
+    last_lba: int = 0
 
 
 class Copy(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from swagent.errors import DeviceError
 
 from . import gpt, mbr, partnodes
-from .block import BLKSSZGET, capacity_bytes, in_use, ioctl_int
+from .block import BLKSSZGET, capacity_bytes, ioctl_int
 from .programs import Log, call, find
 
 _TICK_S = 0.1
@@ -158,10 +158,6 @@ class Disk:
             return found
         used = tuple(entry for entry in entries if entry.kind)
         return found._replace(hybrid=used if len(used) > 1 else ())
-
-    def in_use(self) -> str:
-        """Why it must not be changed now, "" if nothing holds it or a part of it. Raises DeviceError."""
-        return in_use(self.path)
 
     def write(self, table: Table, *, old: Table, lock: bool = True) -> list[int]:
         """Replace the table, read it again, and let the kernel know.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swagent.errors import Cancelled, HashError, ScriptError
+from swagent.errors import Cancelled, DeviceError, HashError, ScriptError
 from swagent.hw import Hardware
 from swagent.model import Artifact, Kind
 from swagent.testing import FakeContext, FakeData, install
@@ -61,8 +61,8 @@ def stream(top: Path) -> bytes:
     return sent
 
 
-def receive(device: str, data: FakeData, folder: Path, **more: object) -> FakeContext:
-    properties = {"path": ("/",), "mount": ("true",)}
+def receive(device: str, data: FakeData, folder: Path, *, path: str = "/", **more: object) -> FakeContext:
+    properties = {"path": (path,), "mount": ("true",)}
     art = Artifact(Kind.IMAGE, "btrfs-receive", filename="system.btrfs", device=device, properties=properties)
     ctx = FakeContext(str(folder), hw=Hardware(str(folder)), **more)  # type: ignore[arg-type]  # fields of FakeContext
     install(art, data, ctx)
@@ -93,6 +93,30 @@ def test_a_stream_that_is_cut(device: str, top: Path, stream: bytes, tmp_path: P
     with pytest.raises(ScriptError):
         receive(device, FakeData(stream[:n_bytes]), tmp_path)
     assert list(top.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["create", "delete"])
+def test_a_link_on_the_device_does_not_lead_out(device: str, top: Path, tmp_path: Path, command: str) -> None:
+    outside = tmp_path / "outside"
+    (outside / "here").mkdir(parents=True)
+    (top / "link").symlink_to(outside)
+    properties = {"command": (command,), "path": ("/link/here",), "mount": ("true",)}
+    art = Artifact(Kind.PARTITION, "btrfs", device=device, properties=properties)
+    try:
+        with pytest.raises(DeviceError, match="leads out of the mounted device"):
+            install(art, FakeData(b""), FakeContext(str(tmp_path), hw=Hardware(str(tmp_path))))
+    finally:
+        (top / "link").unlink()
+    assert (outside / "here").is_dir()
+
+
+def test_a_stream_goes_nowhere_through_a_link(device: str, top: Path, stream: bytes, tmp_path: Path) -> None:
+    (top / "link").symlink_to(tmp_path)
+    try:
+        with pytest.raises(DeviceError, match="leads out of the mounted device"):
+            receive(device, FakeData(stream), tmp_path, path="/link")
+    finally:
+        (top / "link").unlink()
 
 
 def test_stopped_in_the_middle(device: str, top: Path, stream: bytes, tmp_path: Path) -> None:

@@ -144,6 +144,29 @@ def test_names_are_swapped_while_the_disk_is_in_use(disk: str, tmp_path: Path) -
     subprocess.run(["sgdisk", "--verify", disk], check=True)
 
 
+def test_an_image_by_name_from_an_offset_read_back(disk: str, tmp_path: Path) -> None:
+    apply(layout(disk, *AB), tmp_path)
+    data = noise(MIB + 100)
+    by_name = Artifact(
+        Kind.IMAGE,
+        "gptpart",
+        filename="rootfs.img",
+        device=disk,
+        volume="rootfs-a",
+        offset_bytes=4096,
+        properties={"verify-write": ("true",)},
+    )
+    install(by_name, FakeData(data), context(tmp_path))
+    with open(f"{disk}2", "rb") as partition:
+        partition.seek(4096)
+        assert partition.read(len(data)) == data
+    with (
+        mounted(f"{disk}1", tmp_path / "mnt"),
+        pytest.raises(PreflightRefused, match="is mounted on"),
+    ):
+        install(by_name._replace(volume="boot"), FakeData(data), context(tmp_path))
+
+
 # -- a whole update
 
 
