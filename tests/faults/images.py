@@ -144,12 +144,17 @@ def signing_key() -> tuple[Callable[[bytes], bytes], bytes]:
     return lambda text: key.sign(text, padding.PKCS1v15(), hashes.SHA256()), pem
 
 
+_PROPERTIES = ("atomic_install", "create_destination", "chunk_table", "chunk_table_sha256")
+
+
 def entry(member: Member, **attributes: str | int | bool) -> str:
     """An entry of a section, in libconfig's words."""
     words = [f'filename = "{member.name}"; sha256 = "{hashlib.sha256(member.data).hexdigest()}";']
-    properties = [name for name in ("atomic_install", "create_destination") if attributes.pop(name, False)]
+    properties = {name: str(attributes.pop(name)) for name in _PROPERTIES if attributes.get(name)}
     if properties:
-        listed = " ".join(f'{name.replace("_", "-")} = "true";' for name in properties)
+        listed = " ".join(
+            f'{name.replace("_", "-")} = "{value.lower()}";' for name, value in properties.items()
+        )
         words.append(f"properties = {{ {listed} }};")
     for name, value in attributes.items():
         shown = f'"{value}"' if isinstance(value, str) else str(value).lower()

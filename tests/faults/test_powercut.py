@@ -5,6 +5,7 @@ An update is recorded as it runs on real files; ``swagent.testing.powercut`` tel
 
 import os
 import random
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,12 +26,12 @@ from swagent.installer.writing import Writing
 from swagent.model import Unit as Facts
 from swagent.stream import Member as ArchiveMember
 from swagent.stream.source import open_source
-from swagent.testing.powercut import Cut, Recording, cuts
+from swagent.testing.powercut import Cut, Recording, cuts, read_tree
 from swagent.testing.recording import Recorder
 from tests.programs import need
 
 from .images import Member
-from .unit import FIRST, Ebg, Grub, Loader, OneCopy, OneLargeCopy, Unit
+from .unit import FIRST, NEW, ChunkedUnit, Ebg, Grub, Loader, OneCopy, OneLargeCopy, Unit, digests
 
 SAFE: tuple[type[Loader], ...] = (Loader, OneCopy, Grub, Ebg)
 SAMPLE = 40
@@ -133,6 +134,57 @@ def test_cut_again_in_the_update_that_follows(folder: Path, loader: type[Loader]
             judge(unit, second, sample(second, 10, str(cut)), slot=slot)
         except AssertionError as exc:
             raise AssertionError(f"{exc}\nafter a first\n{first.story(cut)}") from exc
+
+
+def judge_going_on(unit: ChunkedUnit, recording: Recording, chosen: list[Cut]) -> int:
+    """Install again after each cut: it goes on behind the chunks that are there, and ends right; how many went on."""
+    went_on = 0
+    image = unit.images["b"]
+    for cut, tree in recording.crashes(chosen):
+        tree.restore(unit.root)
+        if unit.loader.read(unit.root)["slot"] != "a":
+            continue
+        record = Journal(f"{unit.root}/state", "").read().last
+        there = tree.files["rootfs-b.img"]
+        size, wanted = unit.chunk_bytes, 0
+        while (
+            record is not None
+            and wanted < len(NEW.rootfs)
+            and there[wanted : wanted + size] == NEW.rootfs[wanted : wanted + size]
+        ):
+            wanted = min(wanted + size, len(NEW.rootfs))
+        outcome = unit.install(image.raw, image, pipe=False, more=("--json",))
+        assert outcome.code == 0, f"{outcome}\n{recording.story(cut)}"
+        told = re.search(r"goes on after (\d+) bytes", outcome.stdout)
+        assert (int(told[1]) if told else 0) == wanted, recording.story(cut)
+        after = read_tree(unit.root)
+        assert (digests(after, "b"), unit.loader.read(unit.root)["slot"]) == (NEW.digests, "b"), (
+            recording.story(cut)
+        )
+        went_on += wanted > 0
+    return went_on
+
+
+def test_what_was_cut_goes_on(folder: Path) -> None:
+    unit = ChunkedUnit(folder / "unit", Loader())
+    recording = unit.recorded_update().recording
+    chosen = writing(recording)
+    assert judge_going_on(unit, recording, sorted(random.Random("on").sample(chosen, 24))) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loader", SAFE)
+@pytest.mark.parametrize("pipe", [False, True])
+def test_whatever_was_cut_goes_on(folder: Path, loader: type[Loader], pipe: bool) -> None:
+    unit = ChunkedUnit(folder / "unit", loader())
+    recording = unit.recorded_update(pipe=pipe).recording
+    assert judge_going_on(unit, recording, cuts(recording, by_chance=20)) >= 20
+
+
+def writing(recording: Recording) -> list[Cut]:
+    """Cuts while the root file system is written, and before anything else is."""
+    points = {n for n, operation in enumerate(recording.operations, 1) if "rootfs-b.img" in str(operation)}
+    return [cut for cut in cuts(recording, by_chance=20) if min(points) <= cut.point <= max(points)]
 
 
 @pytest.mark.parametrize("loader", [Loader, OneCopy, Grub])

@@ -14,6 +14,7 @@ from swagent.bootloader.grub import Grub as GrubEnv
 from swagent.bootloader.uboot import UBoot
 from swagent.errors import BootEnvError
 from swagent.installer.journal import Journal
+from swagent.stream.chunks import Chunk, pack
 from swagent.testing.powercut import Tree, read_tree
 from swagent.testing.recording import Recorder
 
@@ -179,6 +180,13 @@ class Ebg(Loader):
         return EfiBootGuard({"ebg-config-paths": f"{root}/config0 {root}/config1"})
 
 
+def _table(plain: bytes, chunk_bytes: int) -> bytes:
+    pieces = [plain[at : at + chunk_bytes] for at in range(0, len(plain), chunk_bytes)]
+    found = ((len(piece), hashlib.sha256(piece).digest()) for piece in pieces)
+    chunks = (Chunk(size, sha256, sha256) for size, sha256 in found)
+    return pack(chunks, chunk_bytes=chunk_bytes, plain_bytes=len(plain))
+
+
 class Unit(Device):
     """The device."""
 
@@ -208,9 +216,16 @@ class Unit(Device):
             "-s", str(self.root / "sw-versions"), *self.loader.options(self.root),
         ]  # fmt: skip
 
+    chunk_bytes = 0
+    """Of the chunk table of the root file system; 0 for none."""
+
     def _image(self, slot: str) -> Image:
         root = self.root
         rootfs, conf = Member("rootfs.img", NEW.rootfs), Member("app.conf", NEW_CONF)
+        table = Member("rootfs.chunks", _table(NEW.rootfs, self.chunk_bytes) if self.chunk_bytes else b"")
+        tables: dict[str, str | int | bool] = {"chunk_table": table.name} if self.chunk_bytes else {}
+        if tables:
+            tables["chunk_table_sha256"] = digest(table.data)
         added, made = Member("added.conf", ADDED), {"atomic_install": True, "create_destination": True}
         kernel = Member("kernel.gz", gzip.compress(NEW.kernel, mtime=0))
         text = described(
@@ -222,6 +237,7 @@ class Unit(Device):
                         name="rootfs",
                         version="2.0",
                         installed_directly=True,
+                        **tables,
                     ),
                     entry(kernel, device=f"{root}/kernel-{slot}.img", compressed="zlib"),
                 ],
@@ -235,7 +251,8 @@ class Unit(Device):
                 ],
             }
         )
-        return Image("power", b"070701", signed(text, rootfs, kernel, conf, added))
+        members = [table] if tables else []
+        return Image("power", b"070701", signed(text, *members, rootfs, kernel, conf, added))
 
     def configure(self, more: str) -> None:
         """Write the settings file; ``more`` are keys of our own group."""
@@ -326,3 +343,9 @@ class Unit(Device):
         }
         assert not left, f"left behind: {left}"
         return tree
+
+
+class ChunkedUnit(Unit):
+    """Its updates have a chunk table, so that what was cut goes on."""
+
+    chunk_bytes = 64 * 1024
