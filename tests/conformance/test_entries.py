@@ -3,13 +3,16 @@
 import gzip
 import io
 import tarfile
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 
+from swagent.model import Compression
 from tests.conftest import AES_IV, AES_KEY, KeyRing
+from tests.stream.tables import chunked
 
 from .bench import Case, check, entry, files, images, params, software, to_device, to_file
 
@@ -96,7 +99,61 @@ def archive(name: str, data: bytes, **more: object) -> Case:
     )
 
 
+def by_chunks(name: str, compression: Compression, *, cipher: bool = False, quick: bool = False) -> Case:
+    """An image with a chunk table, which SWUpdate passes over."""
+    stored, table = chunked(IMAGE * 5, compression, encrypted if cipher else None)
+    digest = sha256(table).hexdigest()
+    return Case(
+        name=f"chunks-{name}",
+        description=software(
+            images(
+                to_device(
+                    "a",
+                    installed_directly=True,
+                    compressed=compression.value or None,
+                    encrypted=True if cipher else None,
+                    properties={"chunk-table": "a.chunks", "chunk-table-sha256": digest},
+                )
+            )
+        ),
+        members={"a.chunks": table, "a": stored},
+        words=("-K", "@AES@") if cipher else (),
+        device={"disk": DISK},
+        holds=patched(0, IMAGE * 5),
+        quick=quick,
+    )
+
+
 CASES = [
+    by_chunks("plain", Compression.NONE, quick=True),
+    by_chunks("zlib", Compression.ZLIB, quick=True),
+    by_chunks("zstd", Compression.ZSTD, quick=True),
+    by_chunks("aes", Compression.NONE, cipher=True),
+    by_chunks("aes-zlib", Compression.ZLIB, cipher=True, quick=True),
+    by_chunks("aes-zstd", Compression.ZSTD, cipher=True, quick=True),
+    Case(
+        name="joined",
+        description=software(
+            images(
+                to_device(
+                    "a",
+                    type="joined",
+                    installed_directly=True,
+                    properties={
+                        "chain": "raw",
+                        "parts": ["a", "b"],
+                        "parts-sha256": ["@SHA:a@", "@SHA:b@"],
+                        "parts-size": ["@SIZE:a@", "@SIZE:b@"],
+                    },
+                )
+            )
+        ),
+        members={"a": IMAGE, "b": IMAGE},
+        device={"disk": DISK},
+        ok=False,
+        ours=patched(0, IMAGE * 2),
+        differs="images of several members",
+    ),
     Case(
         name="raw",
         description=software(images(to_device("a"))),

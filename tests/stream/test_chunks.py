@@ -2,9 +2,7 @@
 
 import os
 import struct
-from collections.abc import Iterator
 from hashlib import sha256
-from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -16,12 +14,12 @@ from swagent.model import Compression, Sink
 from swagent.stream import ArtifactData, Codec
 from swagent.stream.chunks import Chunk, ChunkTable, Resume, pack
 from swagent.stream.decrypt import Decryptor
-from swagent.swu.compress import ChunkedCompressor, Compressor
 from tests.faults.images import AES_IV, AES_KEY, encrypted, half_noise
 
+from . import tables
 from .sources import BytesReader
+from .tables import CHUNK
 
-CHUNK = 4096
 PLAIN = half_noise(10 * CHUNK + 1000, 3)
 WAYS = [
     (compression, cipher)
@@ -30,36 +28,8 @@ WAYS = [
 ]
 
 
-def pieces(data: bytes, ends: list[int]) -> Iterator[bytes]:
-    for start, end in pairwise([0, *ends]):
-        yield data[start:end]
-
-
 def chunked(plain: bytes, compression: Compression, *, cipher: bool) -> tuple[bytes, ChunkTable]:
-    """A member and its table, as ``swagent make`` would make them, with small chunks."""
-    starts = range(0, max(len(plain), 1), CHUNK)
-    lengths = [len(plain[at : at + CHUNK]) for at in starts]
-    stored = plain
-    if compression is Compression.XZ:
-        engine = Compressor(compression, len(plain))
-        stored = engine.push(memoryview(plain)) + engine.finish()
-        lengths = [len(stored[at : at + CHUNK]) for at in range(0, len(stored), CHUNK)]
-    elif compression is not Compression.NONE:
-        packer = ChunkedCompressor(compression, len(plain), 16 if cipher else 1)
-        stored = b"".join(packer.push(memoryview(plain)[at : at + CHUNK]) for at in starts if plain)
-        stored += packer.finish()
-        lengths = packer.lengths
-    ends = [sum(lengths[: n + 1]) for n in range(len(lengths))]
-    if cipher:
-        stored = encrypted(stored)
-        ends[-1] = len(stored)
-    points = compression is not Compression.XZ
-    chunks = (
-        Chunk(len(piece), sha256(piece).digest(), sha256(plain[at : at + CHUNK]).digest() if points else b"")
-        for at, piece in zip(count(0, CHUNK), pieces(stored, ends), strict=False)
-        if piece
-    )
-    raw = pack(chunks, chunk_bytes=CHUNK if points else 0, plain_bytes=len(plain))
+    stored, raw = tables.chunked(plain, compression, encrypted if cipher else None)
     return stored, ChunkTable(raw, "m.chunks")
 
 
