@@ -76,7 +76,7 @@ class Firmware:
         if not content.endswith(b"\n"):
             raise HandlerError(
                 f"line {self.packets + 1} of the firmware has no end",
-                hint="was the file cut? its last byte is \\n",
+                hint="was the file cut? its last byte must be a line feed",
             )
         for number, packet in enumerate(self, 1):
             if len(packet) > MAX_PACKET_BYTES:
