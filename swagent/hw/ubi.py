@@ -38,6 +38,7 @@ _UBI_IOCEBCH = 0x40044F02  # its number speaks of 4 bytes, the structure has 16
 _BYTES = struct.Struct("=q")
 _CHANGE = struct.Struct("=iib7x")  # lnum, bytes, dtype
 
+_CONTROL = "/dev/ubi_ctrl"
 _NUMBER = struct.Struct("=i")
 _ANY = -1  # the kernel chooses a number
 _DYNAMIC, _STATIC = 3, 4
@@ -201,12 +202,17 @@ class KernelUbi:
     def attach(self, mtd: int) -> UbiDevice:
         """See ``Ubi.attach``."""
         answer = bytearray(_ATTACH.pack(_ANY, mtd, 0, 0))
-        _ask("/dev/ubi_ctrl", f"attach mtd{mtd} to UBI through", _UBI_IOCATT, answer)
+        try:
+            _ask(_CONTROL, f"attach mtd{mtd} to UBI through", _UBI_IOCATT, answer)
+        except DeviceError as exc:
+            if exc.errno == errno.EINVAL:
+                exc.hint = f"see dmesg; if it holds something else that may go: ubiformat /dev/mtd{mtd}"
+            raise
         return self._device(_NUMBER.unpack_from(answer)[0])
 
     def detach(self, ubi: int) -> None:
         """See ``Ubi.detach``."""
-        _ask("/dev/ubi_ctrl", f"detach ubi{ubi} through", _UBI_IOCDET, _NUMBER.pack(ubi))
+        _ask(_CONTROL, f"detach ubi{ubi} through", _UBI_IOCDET, _NUMBER.pack(ubi))
 
     def create(
         self, ubi: int, name: str, size_bytes: int, *, static: bool = False, volume_id: int | None = None
@@ -422,4 +428,6 @@ def _try(verb: str, path: str, call: Callable[..., Any], *args: object) -> Any:
 
 def _failed(verb: str, path: str, exc: OSError) -> DeviceError:
     hint = _BUSY_HINT if exc.errno == errno.EBUSY else ""
+    if path == _CONTROL and exc.errno == errno.ENOENT:
+        hint = "this kernel has no UBI, or its module is not loaded: modprobe ubi"
     return DeviceError(f"cannot {verb} {path}: {exc.strerror}", path=path, errno=exc.errno, hint=hint)

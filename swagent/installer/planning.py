@@ -140,7 +140,7 @@ class Planner:
                 f"{art.where}: the handler {art.type!r} does not read back what it writes",
                 artifact=art.label,
                 handler=art.type,
-                hint="remove the property verify-write; raw and rawfile can",
+                hint="remove the property verify-write; raw, rawfile, flash and ubivol can",
             )
         _, warnings = read_options(found.Options, art)
         self.warnings += warnings
