@@ -26,6 +26,7 @@ LINUX = {"gpt": "0FC63DAF-8483-4772-8E79-3D69D8477DE4", "dos": "83"}
 _HYBRID_GPT = mbr.Entry(mbr.GPT_PROTECTIVE, 1, 33)
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\Z")
 _HEX = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,2})\Z")
+_SUFFIXES = frozenset("kKmMgG")  # none of which is a hexadecimal digit
 _SWITCH = {"true": True, "TRUE": True, "false": False, "FALSE": False}
 
 
@@ -175,10 +176,8 @@ class _Room:
 
     def _gaps(self, *, logical: bool) -> list[tuple[int, int]]:
         """Free stretches: first sector, and the one behind the last; before a logical one its record has room."""
-        (begin, end), taken = (
-            self._disk,
-            [part for part in self._taken if part.number <= DOS_PRIMARY or self._gpt],
-        )
+        begin, end = self._disk
+        taken = [part for part in self._taken if self._gpt or part.number <= DOS_PRIMARY]
         if logical:
             if self._extended is None:
                 raise DescriptionError("partitions from 5 on need an extended one (type 5 or f) before them")
@@ -226,7 +225,7 @@ def _with(one: Wanted, key: str, text: str, label: str) -> Wanted:
             size_bytes = parse_size(text)
             if size_bytes == 0:
                 raise ValueError("it is 0; without size it takes the rest of the disk")
-            return one._replace(size_bytes=size_bytes, exact=text.isalnum() and text[-1:].isdigit())
+            return one._replace(size_bytes=size_bytes, exact=not _SUFFIXES & set(text))
         case "start":
             return one._replace(start=parse_size(text))
         case "name":

@@ -224,7 +224,10 @@ class Disk:
             parts = table.copy.partitions()
             table.swap_names(gpt.swaps(parts, pairs, self.path))
             if self.is_device:
-                partnodes.tell(fd, self.path, {part.number: self._range(part) for part in parts})
+                try:
+                    partnodes.tell(fd, self.path, {part.number: self._range(part) for part in parts})
+                except DeviceError as exc:  # the names are switched, whatever the kernel makes of it
+                    self._log("warn", f"{exc.message}; it sees the new names after the next boot")
 
     def is_active(self, number: int) -> bool:
         """Whether a partition of a DOS table is marked as active, and no other.

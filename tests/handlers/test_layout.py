@@ -42,7 +42,7 @@ def places(table: Table) -> list[tuple[int, int]]:
         (["1000000", "1300K", "1700K", "100K", "700K"],
          [(2048, 1953), (4096, 2048), (6144, 4096), (10240, 200), (12288, 1400)]),
         (["10M", "20M"], [(2048, 20480), (22528, 40960)]),
-        (["0x100000"], [(2048, 2048)]),
+        (["0x15555F"], [(2048, 2730)]),
     ],
 )  # fmt: skip
 def test_sizes_are_rounded_as_libfdisk_does(sizes: list[str], expected: list[tuple[int, int]]) -> None:
