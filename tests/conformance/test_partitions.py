@@ -129,7 +129,6 @@ ROWS = [
         text=diskpart("dos", ["size=10M", "type=0x0C", "flag=boot"], ["size=20M", "type=83"], ["type=83"]),
         holds=("label: dos", "1: start= 2048, size= 20480, type=c, bootable", "2: start= 22528, size= 40960, type=83",
                "3: start= 63488, size= 67584, type=83"),
-        quick=True,
     ),
     Row(
         name="logical",
@@ -183,7 +182,7 @@ ROWS = [
         ours=(),
         differs="`diskpart`: unknown keys",
     ),
-    Row(name="toggleboot", text=on_disk("scripts", "toggleboot", partition="2"), before=DOS, holds=dos(2), quick=True),
+    Row(name="toggleboot", text=on_disk("scripts", "toggleboot", partition="2"), before=DOS, holds=dos(2)),
     Row(name="gptswap", text=on_disk("scripts", "gptswap", swap_0=["a", "b"]), before=AB,
         holds=gpt((2048, 20480, "b"), (22528, 4096, "a")), quick=True),
     Row(name="gptswap-without-name", text=on_disk("scripts", "gptswap", swap_0=["a", "c"]), before=AB, exit=34,

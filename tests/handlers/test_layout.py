@@ -145,7 +145,7 @@ PARTS = st.lists(
 
 
 @given(PARTS, st.sampled_from(["gpt", "dos"]))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_partitions_never_overlap(parts: list[tuple[str, str]], label: str) -> None:
     try:
         table = resolved(
@@ -161,7 +161,7 @@ def test_partitions_never_overlap(parts: list[tuple[str, str]], label: str) -> N
 
 
 @given(PARTS)
-@settings(max_examples=12)
+@settings(max_examples=6)
 def test_sfdisk_agrees(tmp_path_factory: pytest.TempPathFactory, parts: list[tuple[str, str]]) -> None:
     """What fits here is what libfdisk makes of the same sizes, written in its words."""
     need("sfdisk")

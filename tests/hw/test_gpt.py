@@ -174,7 +174,7 @@ def test_a_power_cut_leaves_a_valid_copy(disk: Path, damaged: tuple[int, ...]) -
     with Recorder(disk.parent) as recorder:
         Disk(str(disk), silent).swap_names(SWAP)
     seen = set()
-    for cut in cuts(recorder.recording, by_chance=20):
+    for cut in cuts(recorder.recording, by_chance=8):
         recorder.recording.crash(cut).restore(disk.parent)
         with opened(disk) as table:
             assert names(table.copy) in (OLD, NEW), cut
