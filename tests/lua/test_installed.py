@@ -67,7 +67,7 @@ def test_what_a_handler_prints_does_not_get_between_the_lines(tmp_path: Path, ke
         "end, swupdate.HANDLER_MASK.IMAGE_HANDLER)\n"
     )
     update = built(tmp_path, key_ring.key, entry("my_handler"))
-    words = ["-i", update, "-k", key_ring.public, "-H", "b:1.0", "--json"]
+    words: list[str | Path] = ["-i", update, "-k", key_ring.public, "-H", "b:1.0", "--json"]
     done = run_swagent(words, tmp_path, SWAGENT_LUA_PATH=f"{tmp_path}/?.lua")
     assert done.ok, done.text
     assert all(line.startswith("{") for line in done.text.splitlines())
@@ -75,7 +75,7 @@ def test_what_a_handler_prints_does_not_get_between_the_lines(tmp_path: Path, ke
 
 def test_the_list_of_handlers_tells_where_they_are_from(tmp_path: Path) -> None:
     environ = {"SWAGENT_LUA_PATH": f"{HANDLERS.parent}/?.lua"}
-    done = run_swagent(["handlers"], tmp_path, **environ)
+    done = run_swagent(["handlers"], tmp_path, stdin=None, **environ)
     assert re.search(rf"^sample_copy\s+image\s+yes\s+Lua, {HANDLERS}$", done.text, re.MULTILINE), done.text
     (tmp_path / "swupdate_handlers.lua").write_text("x = =\n")
     done = run_swagent(["handlers"], tmp_path, SWAGENT_LUA_PATH=f"{tmp_path}/?.lua")
@@ -88,12 +88,16 @@ def test_without_lupa(tmp_path: Path, key_ring: KeyRing) -> None:
     (tmp_path / "lupa").mkdir()
     (tmp_path / "lupa" / "__init__.py").write_text("raise ImportError('there is no lupa here')\n")
     script = 'embedded-script = "x = 1";'
-    words = ["-k", key_ring.public, "-H", "b:1.0", "-i"]
+    words: list[str | Path] = ["-k", key_ring.public, "-H", "b:1.0", "-i"]
     env = {"PYTHONPATH": f"{tmp_path}:{PROJECT}"}
-    refused = run_swagent([*words, built(tmp_path, key_ring.key, script + entry("dummy"))], tmp_path, **env)
+    refused = run_swagent(
+        [*words, built(tmp_path, key_ring.key, script + entry("dummy"))], tmp_path, stdin=None, **env
+    )
     assert refused.code == 71, refused.text
     assert "Lua 5.4 is not to be had here" in refused.text and "swagent[lua]" in refused.text
-    assert run_swagent([*words, built(tmp_path, key_ring.key, entry("dummy"))], tmp_path, **env).ok
+    assert run_swagent(
+        [*words, built(tmp_path, key_ring.key, entry("dummy"))], tmp_path, stdin=None, **env
+    ).ok
 
 
 def test_an_update_without_lua_imports_none_of_it(tmp_path: Path, key_ring: KeyRing) -> None:
@@ -103,7 +107,17 @@ def test_an_update_without_lua_imports_none_of_it(tmp_path: Path, key_ring: KeyR
         "print(sorted(name for name in sys.modules if 'lupa' in name or name.startswith('swagent.scripting')"
         " or name in ('swagent.installer.luamodule', 'swagent.handlers.lua', 'subprocess')), code)"
     )
-    words = [sys.executable, "-c", program, "-i", update, "-k", key_ring.public, "-H", "b:1.0"]
+    words: list[str | Path] = [
+        sys.executable,
+        "-c",
+        program,
+        "-i",
+        update,
+        "-k",
+        key_ring.public,
+        "-H",
+        "b:1.0",
+    ]
     env = {"PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path), "RUNTIME_DIRECTORY": str(tmp_path)}
     done = run(words, cwd=tmp_path, env=env)
     assert done.text.splitlines()[-1] == "[] 0", done.text
@@ -115,7 +129,7 @@ def test_only_what_is_vouched_for_is_run(tmp_path: Path, key_ring: KeyRing) -> N
     update = built(
         tmp_path, key_ring.key, script + 'images: ( { filename = "data.bin"; type = "dummy"; hook = "h"; } );'
     )
-    for words, code, runs in (
+    rows: list[tuple[list[str | Path], int, bool]] = [
         (["-i", update, "-k", key_ring.stranger_public], 20, False),
         (["check", update, "-k", key_ring.stranger_public], 20, False),
         (["check", update, "--allow-unsigned"], 0, False),
@@ -124,7 +138,8 @@ def test_only_what_is_vouched_for_is_run(tmp_path: Path, key_ring: KeyRing) -> N
         (["check", update, "-k", key_ring.public], 0, True),
         (["-i", update, "-k", key_ring.public, "-n"], 0, True),
         (["-i", update, "--allow-unsigned"], 0, True),
-    ):
+    ]
+    for words, code, runs in rows:
         hardware = ["-H", "b:1.0"] if words[0] == "-i" else ["--as", "b:1.0"] if words[0] == "check" else []
         done = run_swagent([*words, *hardware], tmp_path)
         assert done.code == code, done.text
