@@ -5,7 +5,7 @@
 export PATH := $(PATH):/usr/sbin:/sbin
 
 PY := .venv/bin/python
-CODE := swagent tests sw-description.examples tools/bench tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench
+CODE := swagent tests sw-description.examples tools/bench tools/bench-delta tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench
 SECONDS ?= 20
 SHORT ?=
 PYTEST_ARGS ?=

@@ -321,6 +321,17 @@ def test_a_target_that_is_too_small(tmp_path: Path) -> None:
     unit.untouched()
 
 
+def test_a_target_that_cannot_be_written(tmp_path: Path) -> None:
+    front, whole = zck(tmp_path, touched(OLD))
+    unit = Unit(tmp_path, OLD, files={URL: whole})
+    unit.ctx.hw.read_only.add(str(unit.b))
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(DeviceError, match="cannot open"):
+        unit.install(front)
+    assert os.listdir("/proc/self/fd") == before
+    unit.untouched()
+
+
 def test_a_target_that_is_not_there(tmp_path: Path) -> None:
     front, whole = zck(tmp_path, OLD)
     unit = Unit(tmp_path, OLD, files={URL: whole})

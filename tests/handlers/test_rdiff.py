@@ -229,6 +229,21 @@ def test_a_base_that_shrinks_meanwhile(tmp_path: Path) -> None:
     assert [target.state for target in ctx.hw.targets] == ["abandoned"]
 
 
+@pytest.mark.parametrize(("target", "says"), [("b", "cannot open"), ("/dev/full", "cannot write")])
+def test_a_target_that_cannot_be_written(tmp_path: Path, target: str, says: str) -> None:
+    art = image(tmp_path)
+    art = art._replace(device=str(tmp_path / target))
+    ctx = FakeContext(str(tmp_path))
+    if target == "b":
+        ctx.hw.read_only.add(art.device)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(DeviceError, match=says):
+        install(art, FakeData(MAGIC + literal(b"new") + b"\0"), ctx)
+    assert os.listdir("/proc/self/fd") == before
+    assert {found.state for found in ctx.hw.targets} <= {"abandoned"}
+    assert (tmp_path / "b").read_bytes() == b"what was in the other slot"
+
+
 def test_a_target_that_is_in_use(tmp_path: Path) -> None:
     hw = FakeHardware(busy={str(tmp_path / "b"): "it is mounted"})
     with pytest.raises(PreflightRefused, match="it is mounted"):
