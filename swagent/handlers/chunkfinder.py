@@ -29,7 +29,6 @@ class ChunkFinder:
         source: the old one.
         size_bytes: how much of it may be looked at.
         checkpoint: called now and then; may raise to stop.
-
     """
 
     def __init__(

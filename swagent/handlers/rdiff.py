@@ -1,5 +1,6 @@
 """``rdiff_image`` and ``rdiff_file``: deltas of librsync, patched onto what the device has already."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,8 +93,8 @@ def _base_path(art: Artifact, ctx: Context) -> Iterator[str]:
     with destination.mounted(art, ctx) as root:
         tree = Tree(root, own_root=True)
         try:
-            folder, name = tree.place(art.path.encode("utf-8", "surrogateescape"), create=False)
-            yield f"/proc/self/fd/{folder}/{name.decode('utf-8', 'surrogateescape')}"
+            folder, name = tree.place(os.fsencode(art.path), create=False)
+            yield f"/proc/self/fd/{folder}/{os.fsdecode(name)}"
         finally:
             tree.close()
 

@@ -98,6 +98,7 @@ class HttpParts:
             if reply.status == 200 and len(asked) > 1:
                 self._client.tell("info", f"{self.name}: the server is asked for one part at a time")
                 self._parts_max = 1
+                reply.body.close()
                 return
             self._judge(reply)
             if reply.boundary:
