@@ -79,8 +79,8 @@ class Vehicle:
 
 
 @pytest.fixture(params=NAMES)
-def vehicle(request: pytest.FixtureRequest, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Vehicle:
-    vehicle = Vehicle(tmp_path, request.param, capfd)
+def vehicle(request: pytest.FixtureRequest, quick_path: Path, capfd: pytest.CaptureFixture[str]) -> Vehicle:
+    vehicle = Vehicle(quick_path, request.param, capfd)
     vehicle.provision()
     return vehicle
 
@@ -104,8 +104,8 @@ def test_the_report_lies_where_it_was_asked_for(vehicle: Vehicle) -> None:
     assert list(found.ecus) == [SERIAL]
 
 
-def test_trust_on_first_use(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    vehicle = Vehicle(tmp_path, "tuf1", capfd)
+def test_trust_on_first_use(quick_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    vehicle = Vehicle(quick_path, "tuf1", capfd)
     code, lines = vehicle.update()
     assert code == 70
     assert "provision" in lines[-1]["error"]["hint"]

@@ -25,14 +25,14 @@ from .world import FIRMWARE, PRIMARY, TCU, VIN, Bytes, World
 
 
 @pytest.fixture(params=NAMES)
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    return World(tmp_path, request.param).started()
+def world(request: pytest.FixtureRequest, quick_path: Path) -> World:
+    return World(quick_path, request.param).started()
 
 
 @pytest.fixture(params=[f"{name}-{kind}" for name in NAMES for kind in ("full", "partial")])
-def either(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+def either(request: pytest.FixtureRequest, quick_path: Path) -> World:
     dialect, _, kind = request.param.rpartition("-")
-    world = World(tmp_path, dialect)
+    world = World(quick_path, dialect)
     world.partial = kind == "partial"
     return world.started()
 
@@ -106,7 +106,9 @@ class TestTheImage:
             world.primary().cycle()
         assert caught.value.exit_code in (62, 66)
         assert world.installers[PRIMARY].runs == b""
-        assert not [path for path in (world.folder / "primary" / "targets").rglob("*") if path.is_file()]
+        assert not [
+            path for path in (world.folder / "files" / "primary" / "targets").rglob("*") if path.is_file()
+        ]
         world.mirror.images["firmware.img"] = FIRMWARE
         world.primary().cycle()
         assert world.installers[PRIMARY].runs == FIRMWARE
@@ -236,8 +238,8 @@ class TestMetadata:
         assert either.installers[TCU].runs == FIRMWARE
 
     @pytest.mark.parametrize("dialect", ["tuf1"])
-    def test_the_list_of_another_vehicle(self, tmp_path: Path, dialect: str) -> None:
-        world = World(tmp_path, dialect).started()
+    def test_the_list_of_another_vehicle(self, quick_path: Path, dialect: str) -> None:
+        world = World(quick_path, dialect).started()
         world.director.vin = "another"
         world.publish()
         for cycle in (world.primary().cycle, world.secondary().cycle):

@@ -217,15 +217,15 @@ class World:
         self.installers: dict[str, Installs] = {PRIMARY: Installs(), TCU: Installs()}
         self.policy = Policy()
         self.boot_id = "boot-1"
-        self.memory = Vehicle(str(folder / "primary" / "vehicle.sqlite"))
+        self.memory = Vehicle(str(folder / "db" / "vehicle.sqlite"))
         self.memory.add_ecu(TCU, HARDWARE[TCU], FACTORY)
-        self.metadata = FileStore(str(folder / "primary" / "metadata"), self.codec.extension)
+        self.metadata = FileStore(str(folder / "files" / "primary" / "metadata"), self.codec.extension)
         for repository, sim in (("director", self.director), ("image", self.image)):
             self.metadata.save(repository, ROOT, sim.roots[0])
         self.bus = EventBus()
         self.link = Link(self, TCU)
-        self.tcu_memory = Vehicle(str(folder / "tcu" / "ecu.sqlite"))
-        self.tcu_metadata = FileStore(str(folder / "tcu" / "metadata"), self.codec.extension)
+        self.tcu_memory = Vehicle(str(folder / "db" / "ecu.sqlite"))
+        self.tcu_metadata = FileStore(str(folder / "files" / "tcu" / "metadata"), self.codec.extension)
         for repository, sim in (("director", self.director), ("image", self.image)):
             self.tcu_metadata.save(repository, ROOT, sim.roots[0])
         self.partial = False
@@ -259,7 +259,7 @@ class World:
             Source(self.image, self.mirror),  # type: ignore[arg-type]  # the same
             self.metadata,
             self.memory,
-            ImageStore(str(self.folder / "primary" / "targets"), self.clock.monotonic_s),
+            ImageStore(str(self.folder / "files" / "primary" / "targets"), self.clock.monotonic_s),
             Signer(from_seed(b"P" * 32), self.codec),
             self.clock,
             self.bus,
