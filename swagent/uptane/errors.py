@@ -57,12 +57,6 @@ class NonUniqueSignatures(MetadataTrustError):
     aktualizr = "NonUniqueSignatures"
 
 
-class BadKeyId(MetadataTrustError):
-    """A key is named that is not there."""
-
-    aktualizr = "BadKeyId"
-
-
 class RootRotationError(MetadataTrustError):
     """A new root does not follow from the one that is trusted."""
 
@@ -97,13 +91,6 @@ class TargetMismatch(MismatchError):
 
     attack = "arbitrary software"
     aktualizr = "TargetMismatch"
-
-
-class TargetContentMismatch(MismatchError):
-    """An image has the name of the installed one, and other contents."""
-
-    attack = "arbitrary software"
-    aktualizr = "TargetContentMismatch"
 
 
 class TargetHashMismatch(MismatchError):
