@@ -29,7 +29,7 @@ from swagent.versions import compare
 from .codecs import codec_for
 from .context import SessionContext
 from .dryrun import read_everything
-from .env import SessionEnv, Vars
+from .env import FLOOR_VARIABLE, SessionEnv, Vars
 from .intake import Intake, take_in
 from .journal import Journal, State, Transaction, cut_targets, kept_targets, recover, short
 from .lua import SessionLua, UnrunHooks
@@ -380,7 +380,10 @@ class Session:
         )
         if plan.description.bootenv or names or self._env.pending:
             self._env.require()
-        self._env.check(plan.description.bootenv)
+        known = dict(plan.description.bootenv)
+        if self._policy.floor_in_env and (known or self._env.commit):
+            known[FLOOR_VARIABLE] = plan.description.version
+        self._env.check(known)
         self._ctx.partitions = tuple(p.artifact for p in plan.entries if p.fate is Fate.APPLY)
         return plan._replace(
             entries=tuple(self._preflight_one(planned) for planned in plan.entries),

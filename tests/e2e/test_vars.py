@@ -102,6 +102,17 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(
     assert said in " ".join(refused.stderr.split())
 
 
+def test_a_floor_that_could_not_be_kept_is_noticed_beforehand(unit: Unit) -> None:
+    text = (unit.root / "fw_env.config").read_text()
+    listed = text.replace("uboot:\n", "uboot:\n  writelist: ['slot:sw', 'ustate:sw', 'recovery_status:sw']\n")
+    (unit.root / "fw_env.config").write_text(listed)
+    before = unit.snapshot()
+    refused = unit.try_(more=("--version-floor",))
+    assert (refused.code, unit.snapshot()) == (45, before)
+    assert "'swagent_floor' is not in the writelist" in " ".join(refused.stderr.split())
+    assert unit.try_().code == 0
+
+
 def test_a_boot_variable_that_uboot_would_not_accept_is_refused_beforehand_too(unit: Unit) -> None:
     stored = {".flags": "slot:dr", "slot": "1"}
     copies = [ubootenv.build_copy(stored, ENV_BYTES, flags=flag) for flag in (1, 0)]
