@@ -380,7 +380,7 @@ class Session:
         )
         if plan.description.bootenv or names or self._env.pending:
             self._env.require()
-        known = dict(plan.description.bootenv)
+        known = {**self._env.pending, **plan.description.bootenv}
         if self._policy.floor_in_env and (known or self._env.commit):
             known[FLOOR_VARIABLE] = plan.description.version
         self._env.check(known)
