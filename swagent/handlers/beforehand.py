@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from swagent.errors import DescriptionError, DeviceError, PreflightRefused, SizeError
-from swagent.model import Artifact
+from swagent.model import Artifact, Compression
 
 from .api import Coming, Context
+from .options import plain_size
 
 
 @contextmanager
@@ -25,6 +26,21 @@ def refusing(art: Artifact) -> Iterator[None]:
         raise kind(
             f"{art.where or art.label}: {exc.message}", artifact=art.label, handler=art.type, hint=exc.hint
         ) from exc
+
+
+def size_told(art: Artifact) -> int | None:
+    """As ``plain_size``, for targets that must be measured before the first byte; None for a plain image without one.
+
+    Raises:
+        PreflightRefused: it is compressed or encrypted and does not say how large it is without that.
+    """
+    size_bytes = plain_size(art)
+    if size_bytes is None and (art.cipher or art.compression is not Compression.NONE):
+        raise PreflightRefused(
+            f"{art.type} must know beforehand how large the image is",
+            hint="say so with the property decompressed-size, or decrypted-size if it is only encrypted",
+        )
+    return size_bytes
 
 
 def coming_node(ctx: Context, device: str) -> Coming | None:

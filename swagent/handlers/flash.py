@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.errors import PreflightRefused, SizeError
-from swagent.model import Artifact, Compression, Data, Kind, Needs
+from swagent.model import Artifact, Data, Kind, Needs
 
 from . import readback
 from .api import Context, handler
-from .beforehand import refusing
+from .beforehand import refusing, size_told
 from .flashblocks import Block, BlockWriter, good_blocks, judge, number_of, padded, pieces
-from .options import plain_size
 
 if TYPE_CHECKING:
     from swagent.hw.mtd import Flash
@@ -38,13 +37,8 @@ class FlashImage:
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether the device is there, free, and has good blocks enough."""
-        size_bytes = plain_size(art)
         with refusing(art):
-            if size_bytes is None and (art.cipher or art.compression is not Compression.NONE):
-                raise PreflightRefused(
-                    "flash must know beforehand how large the image is",
-                    hint="say so with the property decompressed-size, or decrypted-size if it is only encrypted",
-                )
+            size_bytes = size_told(art)
             number = number_of(art, ctx)
             flash = ctx.hw.flash(number)
             try:

@@ -3,12 +3,11 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.errors import DeviceError, PreflightRefused, SizeError
-from swagent.model import Artifact, Compression, Data, Kind, Needs
+from swagent.model import Artifact, Data, Kind, Needs
 
 from . import readback, ubidevice
 from .api import Context, chunks, handler
-from .beforehand import refusing
-from .options import plain_size
+from .beforehand import refusing, size_told
 from .ubidevice import lebs_for
 
 if TYPE_CHECKING:
@@ -40,13 +39,8 @@ class UbiVolume:
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
         """Whether the volume is there or can be made, is free, and holds the image."""
-        size_bytes = plain_size(art)
         with refusing(art):
-            if size_bytes is None and (art.cipher or art.compression is not Compression.NONE):
-                raise PreflightRefused(
-                    "UBI must know beforehand how large the image is",
-                    hint="say so with the property decompressed-size, or decrypted-size if it is only encrypted",
-                )
+            size_bytes = size_told(art)
             where = _judge(art, opt, ctx, size_bytes or 0)
         return Needs(target=where, write_bytes=size_bytes)
 
@@ -110,8 +104,8 @@ def _room_bytes(art: Artifact, opt: UbiVolume.Options, ctx: Context, volume: "Vo
     """How much the volume holds, or can, when the image is installed; None when there will be none."""
     if opt.auto_resize:
         device = ubidevice.device_of(art, ctx)
-        if device is None:
-            return art.size_bytes or 0  # an empty MTD, which attaching it formats: the kernel will tell
+        if device is None:  # an empty MTD, formatted when its turn comes: it will hold less than its size
+            return _mtd_bytes(art, ctx)
         return (device.free_lebs + (volume.lebs if volume else 0)) * device.leb_bytes
     entry = ubidevice.promised(art.volume, art, ctx)
     if entry is None:
@@ -119,6 +113,14 @@ def _room_bytes(art: Artifact, opt: UbiVolume.Options, ctx: Context, volume: "Vo
     device = ubidevice.device_of(entry, ctx)
     leb_bytes = device.leb_bytes if device is not None else 1
     return lebs_for(entry.size_bytes, leb_bytes) * leb_bytes if entry.size_bytes else None
+
+
+def _mtd_bytes(art: Artifact, ctx: Context) -> int:
+    flash = ctx.hw.flash(ctx.hw.mtd_number(art.device))
+    try:
+        return flash.size_bytes
+    finally:
+        flash.close()
 
 
 def _fit(art: Artifact, opt: UbiVolume.Options, ctx: Context, size_bytes: int) -> "Volume":

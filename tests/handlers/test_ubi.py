@@ -146,6 +146,22 @@ def test_auto_resize(tmp_path: Path) -> None:
         assert (ubi.facts("b").id, ubi.facts("b").lebs, ubi.holds("b")) == (1, 2, NEW.rstrip(b"\xff"))
 
 
+def test_auto_resize_on_an_empty_mtd(tmp_path: Path) -> None:
+    ubi = FakeUbi(attached=False, mtd=3)
+    ctx = context(ubi, tmp_path)
+    art = entry(auto_resize="true", decompressed_size=str(len(NEW)))._replace(
+        device="mtd3", size_bytes=10, compression=Compression.ZLIB
+    )
+    with pytest.raises(PreflightRefused, match="can have 32768"):
+        install(
+            art._replace(properties={**art.properties, "decompressed-size": ("40000",)}), FakeData(NEW), ctx
+        )
+    assert ubi.log == []
+    install(art, FakeData(NEW), ctx)
+    assert ubi.log[:2] == ["attach mtd3", "create b"]
+    assert ubi.holds("b") == NEW.rstrip(b"\xff")
+
+
 def test_volume_in_use(tmp_path: Path) -> None:
     ubi = two_volumes()
     ubi.busy = ["b"]
