@@ -57,6 +57,8 @@ class SessionContext:
         self.coming: list[Coming] = []
         self.partitions: tuple[Artifact, ...] = ()
         self.steps = 0
+        self.undoing = False
+        """Whether a failure is being dealt with, which nobody can stop."""
         self._bus = bus
         self._clock = clock
         self._session = session
@@ -95,7 +97,7 @@ class SessionContext:
 
     def checkpoint(self) -> None:
         """A place where the update may be stopped."""
-        if self._cancelled():
+        if not self.undoing and self._cancelled():
             raise Cancelled("stopped on request", hint="what was not switched yet is not used; install again")
 
     def log(self, level: str, message: str) -> None:

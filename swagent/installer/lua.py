@@ -13,7 +13,7 @@ state registers its handlers.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swagent.errors import RegistrationError, ScriptError
 from swagent.handlers.api import Context, Handler
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 HANDLERS_MODULE = "swupdate_handlers"
 DEVICE_FILE_BYTES_MAX = 1024 * 1024
+
+
+class _Running(NamedTuple):
+    """A state, and what answers it."""
+
+    state: "LuaState"
+    module: "LuaModule"
 
 
 class SessionLua:
@@ -59,9 +66,9 @@ class SessionLua:
         self._hardware = hardware
         self._selection = selection
         self._chain = chain
-        self._update: tuple[LuaState, LuaModule] | None = None
-        self._owners: dict[str, tuple[LuaState, LuaModule]] = {}
-        self._open: list[tuple[LuaState, LuaModule]] = []
+        self._update: _Running | None = None
+        self._owners: dict[str, _Running] = {}
+        self._open: list[_Running] = []
         self._device_file: tuple[str, bytes] | None = None
         shelf.add_source(lambda _: self.register_device())
 
@@ -74,12 +81,12 @@ class SessionLua:
         Raises:
             RegistrationError: Lua is not installed.
         """
-        pair = self._start(name)
+        one = self._start(name)
         try:
-            self._load_device_file(pair[0])
-            yield pair[0]
+            self._load_device_file(one.state)
+            yield one.state
         finally:
-            self._end(pair)
+            self._end(one)
 
     def shared(self) -> "LuaState":
         """The state of this update.
@@ -88,11 +95,11 @@ class SessionLua:
             RegistrationError: Lua is not installed.
         """
         if self._update is None:
-            pair = self._start("sw-description")
-            self._load_device_file(pair[0])
-            pair[1].register = lambda name, mask: self._register(name, mask, "this image", pair)
-            self._update = pair
-        return self._update[0]
+            one = self._start("sw-description")
+            self._load_device_file(one.state)
+            one.module.register = lambda name, mask: self._register(name, mask, "this image", one)
+            self._update = one
+        return self._update.state
 
     def handle(self, art: Artifact, data: Data | None = None, phase: Phase | None = None) -> None:
         """Call the function that was registered for ``art.type``.
@@ -209,11 +216,10 @@ class SessionLua:
         path, text = self._read_device_file()
         if not path:
             return
-        pair = self._start(f"{HANDLERS_MODULE}.lua", device=True)
-        state, module = pair
-        module.register = lambda name, mask: self._register(name, mask, path, pair)
+        one = self._start(f"{HANDLERS_MODULE}.lua", device=True)
+        one.module.register = lambda name, mask: self._register(name, mask, path, one)
         try:
-            state.run(text, path)
+            one.state.run(text, path)
         except ScriptError as exc:
             raise RegistrationError(
                 f"the Lua handlers of this unit cannot be loaded: {exc.message}",
@@ -225,7 +231,7 @@ class SessionLua:
         while self._open:
             self._end(self._open[-1])
 
-    def _start(self, name: str, *, device: bool = False) -> "tuple[LuaState, LuaModule]":
+    def _start(self, name: str, *, device: bool = False) -> _Running:
         from swagent.scripting import LuaState, Setup
 
         from .luamodule import LuaModule
@@ -246,15 +252,14 @@ class SessionLua:
             rules.instructions,
             rules.seconds,
         )
-        pair = LuaState(setup, module, handlers=self._shelf.known(), name=name), module
-        self._open.append(pair)
-        return pair
+        one = _Running(LuaState(setup, module, handlers=self._shelf.known(), name=name), module)
+        self._open.append(one)
+        return one
 
-    def _end(self, pair: "tuple[LuaState, LuaModule]") -> None:
-        self._open.remove(pair)
-        state, module = pair
-        state.close()
-        module.close()
+    def _end(self, one: _Running) -> None:
+        self._open.remove(one)
+        one.state.close()
+        one.module.close()
 
     def _load_device_file(self, state: "LuaState") -> None:
         """For its functions; that it fails, for want of rights, is only told."""
@@ -270,7 +275,7 @@ class SessionLua:
             self._device_file = _first_of(self._rules.path)
         return self._device_file
 
-    def _register(self, name: str, mask: int, origin: str, pair: "tuple[LuaState, LuaModule]") -> bool:
+    def _register(self, name: str, mask: int, origin: str, owner: _Running) -> bool:
         from swagent.handlers.lua import registered
 
         try:
@@ -278,7 +283,7 @@ class SessionLua:
         except RegistrationError as exc:  # SWUpdate says nothing, and the first one counts
             self._ctx.log("warn", exc.message)
             return False
-        self._owners[name] = pair
+        self._owners[name] = owner
         return True
 
     def _chain_to(self, art: Artifact, data: Data) -> None:

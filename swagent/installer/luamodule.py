@@ -142,6 +142,7 @@ class LuaModule:
 
     def serve(self, verb: str, arguments: tuple[Value, ...]) -> Answer:
         """Answer one question."""
+        self._ctx.checkpoint()
         if verb not in _VERBS:
             raise ScriptError(f"the module swupdate has no {verb[:40]}")
         answer: Answer = getattr(self, f"_{verb}")(*(*arguments, None, None, None)[:3])
@@ -346,7 +347,10 @@ class LuaModule:
             held = self._ctx.hw.in_use(path) if os.path.lexists(path) else ""
             if held:
                 raise DeviceError(held, path=path)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            flags = (
+                os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK
+            )  # of a pipe nobody reads
+            fd = os.open(path, flags, 0o600)
         except (OSError, ValueError) as exc:
             why = getattr(exc, "strerror", None) or str(exc)
             raise DeviceError(
@@ -354,8 +358,12 @@ class LuaModule:
             ) from exc
         try:
             kind = os.fstat(fd).st_mode
-            data.pour(Sink(fd, seekable=stat.S_ISREG(kind) or stat.S_ISBLK(kind)))
-            if stat.S_ISREG(kind) or stat.S_ISBLK(kind):
+            kept = stat.S_ISREG(kind) or stat.S_ISBLK(kind)
+            if not kept and not stat.S_ISCHR(kind):
+                raise DeviceError(f"{path} is neither a file nor a device", path=path)
+            os.set_blocking(fd, True)
+            data.pour(Sink(fd, seekable=kept))
+            if kept:
                 self._ctx.sync.later(fd)
         finally:
             os.close(fd)

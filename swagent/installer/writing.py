@@ -325,6 +325,7 @@ class Writing:
     def _fail(self, exc: BaseException) -> None:
         """Undo what can be undone, run the post-failure phase, leave the mark; nothing here hides ``exc``."""
         ctx = self._ctx
+        ctx.undoing = True
         self._sync.discard()
         ctx.end_step()
         for planned in self._plan.scripts if self.begun else ():

@@ -1,6 +1,7 @@
 """Lua in an update: what it may change, what becomes of the update when it fails, and what it leaves behind."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from swagent.errors import (
     BootEnvError,
+    Cancelled,
     DescriptionError,
     HashError,
     PreflightRefused,
@@ -300,3 +302,28 @@ def test_boot_loader_trouble_goes_through(unit: Unit1, monkeypatch: pytest.Monke
     monkeypatch.setattr("swagent.installer.env.SessionEnv.get", get)
     with pytest.raises(BootEnvError):
         unit.install(image("pcall(swupdate.get_bootenv, 'x')", images(entry(A, type="note"))))
+
+
+def test_a_pipe_that_nobody_reads_is_no_target(unit: Unit1, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    code = f"""swupdate.register_handler("mine", function(image)
+  assert(image:copy2file("{tmp_path}/fifo") == -1 and image:copy2file("{tmp_path}") == -1)
+  return (image:copy2file("/dev/null"))
+end)"""
+    assert unit.install(image(code, images(entry(A, type="mine")))) == "installed"
+
+
+def test_who_stops_an_update_does_not_stop_what_undoes_it(unit: Unit1, tmp_path: Path) -> None:
+    code = f"""function postfailure()
+  swupdate.info("undoing")
+  local until_s = os.time() + 2
+  while os.time() < until_s do end
+  io.open("{tmp_path}/undone", "w"):close()
+  return true
+end"""
+    script = Member("one.lua", code.encode())
+    text = described({"images": [entry(A, type="note")], "scripts": [entry(script, type="lua")]})
+    unit.cancel_at = ("install", "a")
+    with pytest.raises(Cancelled):
+        unit.install(archive(signed(text, A, script), CRC), lua=LuaRules(instructions=10**12))
+    assert (tmp_path / "undone").exists()
