@@ -69,7 +69,7 @@ def outer(folder: Path, urls: list[str], key_ring: KeyRing, more: str = "") -> P
     listed = ", ".join(f'"{url}"' for url in urls)
     entry = (
         'images: ( { filename = "panel.swu"; type = "swuforward"; installed-directly = true; '
-        f"properties: {{ url: [ {listed} ]; {more} }}; }} );"
+        f'properties: {{ url: [ {listed} ]; deadline = "60"; {more} }}; }} );'
     )
     return build(folder, "update.swu", entry, key_ring)
 
@@ -164,7 +164,7 @@ def test_four_devices_of_which_two_are_good(
         StallingPanel(keep=False) as stalling,
     ):
         urls = [f"{real}/", good.url, stalling.url, gone]
-        image = outer(tmp_path, urls, key_ring, 'timeout = "5"; deadline = "60";')
+        image = outer(tmp_path, urls, key_ring, 'timeout = "5";')
         done = run(
             [sys.executable, "-c", MEASURED, "-i", image, "-k", key_ring.cert, "-H", "board:1.0", "--json"],
             cwd=tmp_path,

@@ -95,7 +95,7 @@ class SwuForwardWorld(PeerWorld):
         self.point_at(self.begin())
 
     def point_at(self, url: str) -> None:
-        self.art = self.art._replace(properties={"url": (url,)})
+        self.art = self.art._replace(properties={"url": (url,), "deadline": ("20",)})
 
     def inflict(self, fault: str) -> None:
         if fault == "missing":

@@ -30,7 +30,8 @@ UPDATE = bytes(range(256)) * 1600  # three pieces and a bit
 
 
 def image(*urls: str, **properties: str) -> Artifact:
-    values = {name.replace("_", "-"): (value,) for name, value in properties.items()}
+    given = {"deadline": "30", **properties}
+    values = {name.replace("_", "-"): (value,) for name, value in given.items()}
     return Artifact(
         Kind.IMAGE, "swuforward", "panel.swu", properties={"url": urls, **values}, where="images[0] panel.swu"
     )

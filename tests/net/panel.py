@@ -171,11 +171,11 @@ class Panel:
 
     def _websocket(self, sock: socket.socket, key: bytes) -> None:
         accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
+        self._sockets.append(sock)  # first: whoever has the answer may upload, and be told how it ends
         sock.sendall(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
         )
-        self._sockets.append(sock)
         self.welcome(sock)
         while sock.recv(4096):  # client frames are discarded
             pass
