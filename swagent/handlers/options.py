@@ -143,11 +143,15 @@ def plain_size(art: Artifact) -> int | None:
     Raises:
         DescriptionError: a size property is not a number.
     """
-    if art.compression is not Compression.NONE:
-        return _size_property(art, "decompressed-size")
-    if art.cipher:
-        return _size_property(art, "decrypted-size")
-    return art.size_bytes
+    name = plain_size_property(art.compression, art.cipher)
+    return _size_property(art, name) if name else art.size_bytes
+
+
+def plain_size_property(compression: Compression, cipher: str) -> str:
+    """Which property says how many plain bytes a member has; "" when its own length does."""
+    if compression is not Compression.NONE:
+        return "decompressed-size"
+    return "decrypted-size" if cipher else ""
 
 
 def check_handler(name: str, found: Any, *, origin: str = "") -> None:

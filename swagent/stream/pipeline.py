@@ -13,7 +13,7 @@ stored byte, stands for the digest of the whole (docs/adr/0004). A second thread
 chunk n is decoded and written; what an earlier install left in the target need not be read again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from swagent.errors import ArchiveError, HashError, SizeError, SwagentError
@@ -338,7 +338,8 @@ class ArtifactData:
         hashing = HashThread(self._plain_hash)
         producers = [Producer(chunks.fill, stored, None if decoders else hashing)]
         try:
-            pieces = self._decode(iter(producers[0]), None, decoders)
+            blocks = _sliced(producers[0]) if decoders else iter(producers[0])
+            pieces = self._decode(blocks, None, decoders)
             if decoders:
                 producers.append(Producer(gathering(pieces), Ring(slots=8, slot_bytes=1024 * 1024), hashing))
                 pieces = iter(producers[1])
@@ -455,6 +456,13 @@ def fill(reader: Reader, view: memoryview) -> int:
             break
         done += n
     return done
+
+
+def _sliced(chunks: Iterable[memoryview]) -> Iterator[memoryview]:
+    """Chunks in pieces of a size that decoders like."""
+    for chunk in chunks:
+        for at in range(0, len(chunk), STORED_BYTES):
+            yield chunk[at : at + STORED_BYTES]
 
 
 def _ring_of(largest_bytes: int) -> "Ring":

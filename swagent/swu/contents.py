@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from swagent.crypto.digest import sha256
 from swagent.errors import DecryptError, DescriptionError, HashError, SizeError
+from swagent.handlers.options import plain_size_property
 from swagent.model import Compression, Reader
 from swagent.parser import parse_size
 from swagent.stream import ArtifactData, Codec, Member, read_all
@@ -211,11 +212,8 @@ class _NewDecoder:
 
 def _plain_bytes(content: Content, uses: list[Entry]) -> int | None:
     """What the entries promise, None when they do not."""
-    if content.compression is not Compression.NONE:
-        name = "decompressed-size"
-    elif content.cipher:
-        name = "decrypted-size"
-    else:
+    name = plain_size_property(content.compression, content.cipher)
+    if not name:
         return None
     for use in uses:
         properties = use.group.get("properties")
