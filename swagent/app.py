@@ -37,6 +37,7 @@ VERSIONS_FILE = "/etc/sw-versions"
 FWENV_CONFIG_FILE = "/etc/fw_env.config"
 STATE_FOLDER = "/var/lib/swagent"
 LUA_PATH = "/etc/swagent/lua/?.lua;/usr/local/share/lua/VERSION/?.lua;/usr/share/lua/VERSION/?.lua"
+CHECKS_FOLDER = "/etc/swagent/confirm.d"
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 SETTINGS_BYTES_MAX = 1024 * 1024
 
@@ -353,7 +354,8 @@ def _gates_of_the_way_back(journal: Journal | None, loader: "Bootloader | None")
         return []
     from swagent.installer.gates.fallback import FallbackGate
 
-    return [FallbackGate(journal, loader)]
+    checked = os.path.isdir(CHECKS_FOLDER) and bool(os.listdir(CHECKS_FOLDER))
+    return [FallbackGate(journal, loader, checked=checked)]
 
 
 def _gates_that_ask(settings: InstallSettings, wishes: Wishes, hw: Device, bus: EventBus) -> list[Gate]:

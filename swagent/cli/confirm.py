@@ -3,7 +3,7 @@
 import os
 import sys
 
-from swagent.app import lock, make_confirmation, read_checks
+from swagent.app import CHECKS_FOLDER, lock, make_confirmation, read_checks
 from swagent.installer.confirm import confirm
 from swagent.installer.journal import CUT, PENDING, Journal, Record
 
@@ -12,7 +12,6 @@ from .options import Args, Command, Option
 from .table import print_table
 from .units import clean, seconds
 
-CHECKS_FOLDER = "/etc/swagent/confirm.d"
 COMMAND = Command(
     "confirm",
     "After the first boot of an update, run the checks: keep it, or give it up (exit 81). Does nothing when nothing is "

@@ -57,6 +57,12 @@ class Unit:
         loader: list[str | Path] = ["-B", "uboot", "--fwenv-config", self.device.root / "fw_env.config"]
         return self.swagent("confirm", "--dir", self.checks, *loader, *more, stdin=None, **env)
 
+    def confirmed_once(self) -> None:
+        """Updates are confirmed here: one has been."""
+        assert self.install(self.image("2.3.0")).ok
+        self.reboot()
+        assert self.confirm().ok
+
     def info(self) -> dict[str, object]:
         loader: list[str | Path] = ["-B", "uboot", "--fwenv-config", self.device.root / "fw_env.config"]
         done = self.swagent("info", "--json", *loader)
@@ -396,6 +402,7 @@ def test_a_damaged_journal_stops_no_update(unit: Unit) -> None:
 
 
 def test_an_unconfirmed_update_is_not_installed_over(unit: Unit) -> None:
+    unit.confirmed_once()
     assert unit.install(unit.image()).ok
     assert unit.install(unit.image("2.4.1")).ok, "before its first boot it may be replaced"
     unit.reboot()
@@ -445,7 +452,14 @@ def test_one_that_others_have_confirmed_is(unit: Unit) -> None:
     assert unit.install(unit.image("2.5.0")).ok
 
 
+def test_a_unit_that_never_confirms_goes_on_updating(unit: Unit) -> None:
+    for version in ("2.4.0", "2.5.0", "2.6.0"):
+        assert unit.install(unit.image(version)).ok
+        unit.reboot()
+
+
 def test_check_tells_of_that_gate(unit: Unit) -> None:
+    unit.confirmed_once()
     assert unit.install(unit.image()).ok
     unit.reboot()
     told = unit.swagent(

@@ -60,3 +60,23 @@ def test_others_may_have_confirmed_it_by_the_state_marker(tmp_path: Path) -> Non
 def test_the_first_update_of_all(tmp_path: Path) -> None:
     assert unconfirmed(Journal(str(tmp_path), "boot"), None) is None
     FallbackGate(Journal(str(tmp_path), "boot"), None).check(PLAN, Unit())
+
+
+def test_where_nothing_ever_confirms_nothing_is_held_up(tmp_path: Path) -> None:
+    """Else a unit that was moved from SWUpdate would take one update, and never a second."""
+    gate = gate_of(tmp_path)
+    silent = FallbackGate(gate._journal, gate._bootloader, checked=False)
+    silent.check(PLAN, Unit())
+    journal = Journal(str(tmp_path), "boot-2")
+    last = journal.read().last
+    assert last is not None
+    journal.put(last._replace(state=State.CONFIRMED))
+    journal.put(last._replace(session="later"))
+    with pytest.raises(PreflightRefused):  # somebody has confirmed one before
+        silent.check(PLAN, Unit())
+
+
+def test_a_test_that_was_begun_holds_without_checks_too(tmp_path: Path) -> None:
+    gate = gate_of(tmp_path, state=State.TESTING)
+    with pytest.raises(PreflightRefused):
+        FallbackGate(gate._journal, gate._bootloader, checked=False).check(PLAN, Unit())
