@@ -34,8 +34,9 @@ def serve(fd: int, version: str, path: str, memory_bytes: int, instructions: int
     """
     sock = socket.socket(fileno=fd)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    limit = memory_bytes + _ROOM_BESIDES_LUA_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if not {"execute", "popen"} & set(grants.split()):  # programs would inherit it
+        limit = memory_bytes + _ROOM_BESIDES_LUA_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     try:
         _Server(sock, version, path, memory_bytes, instructions, grants).run()
     except WireError:

@@ -3,13 +3,13 @@
 -- The module `swupdate`, as scripts and handlers see it. Called once as chunk(host, names); `host(verb, ...)` asks the
 -- session, and gives true and the results, or false and a text. `names` are the handlers there are.
 --
--- Gives a table of functions for the session: run, call, handle, knows.
+-- Gives a table of functions for the session: run, knows, call, hook, handle.
 
 local host, names = ...
 
-local error, pcall, select, type, tostring, pairs, next, rawget = error, pcall, select, type, tostring, pairs, next, rawget
+local error, pcall, select, type, tostring = error, pcall, select, type, tostring
+local pairs, next, rawget, setmetatable = pairs, next, rawget, setmetatable
 local format = string.format
-local setmetatable = setmetatable
 local load = loadstring or load
 
 local swupdate = {}

@@ -15,7 +15,7 @@ local STEP = 100000
 
 local assert, error, pairs, select, setmetatable, type, tostring =
   assert, error, pairs, select, setmetatable, type, tostring
-local find, gsub, gmatch, byte, sub, concat = string.find, string.gsub, string.gmatch, string.byte, string.sub, table.concat
+local find, gsub, gmatch, byte, concat = string.find, string.gsub, string.gmatch, string.byte, table.concat
 local unpack = table.unpack or unpack
 local sethook, getinfo = debug.sethook, debug.getinfo
 local open, load, loadstring, loadfile = io.open, load, loadstring, loadfile
