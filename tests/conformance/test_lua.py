@@ -72,7 +72,7 @@ GLOBAL = {"global-state": "true", "preinstall": "first"}
 CASES = [
     # -- scripts
     script(TELLS, "script", holds={"log": BOTH}, quick=True),
-    script("function preinst() return false, 'no' end", "script-says-no", ok=False, exit=42, quick=True),
+    script("function preinst() return false, 'no' end", "script-says-no", ok=False, exit=42),
     script("function preinst() end", "script-says-nothing", ok=False, exit=42),
     script("function preinst() return 0 end", "script-says-0", ok=False, exit=42),
     script("function preinst() error('oops') end", "script-raises", ok=False, exit=42, says="oops"),
@@ -113,7 +113,7 @@ CASES = [
         ours={"log": b"shared\n"},
         differs="names of Lua functions",
     ),
-    script(TELLS, "script-dry-run", words=("-n",), quick=True),
+    script(TELLS, "script-dry-run", words=("-n",)),
     Case(
         name="script-beside-files",
         description=software(files(to_file("a")), scripts(entry("one", type="lua", data="@ROOT@/log"))),
@@ -133,7 +133,7 @@ CASES = [
     hook("image.path = '@ROOT@/other' return true, true", "hook-drops-its-changes", holds={"a": A}),
     hook("image.path = nil return true, image", "hook-takes-away", holds={"a": A}),
     hook("return true, nil", "hook-skips-all", ok=False, exit=11),
-    hook("return false, image", "hook-says-no", ok=False, exit=42, quick=True),
+    hook("return false, image", "hook-says-no", ok=False, exit=42),
     hook("return 1, image", "hook-says-1", ok=False, exit=42),
     hook("return nil", "hook-says-nothing", ok=False, exit=42),
     hook("error('x')", "hook-raises", ok=False, exit=42),
@@ -366,7 +366,7 @@ CASES = [
     ),
     handler(READ, "handler-says-nothing", ok=False, holds={"log": b"13 true\n"}, exit=42),
     handler(READ + " return false", "handler-says-false", ok=False, holds={"log": b"13 true\n"}, exit=42),
-    handler("return 1", "handler-says-1", ok=False, exit=42, quick=True),
+    handler("return 1", "handler-says-1", ok=False, exit=42),
     handler("error('x')", "handler-raises", ok=False, exit=42),
     handler(
         READ + " return '0'",

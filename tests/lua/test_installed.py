@@ -36,7 +36,7 @@ def entry(handler: str) -> str:
 
 
 @pytest.mark.parametrize("handler", ["sample_chain", "sample_copy", "sample_read"])
-@pytest.mark.parametrize("version", ["5.1", "5.4"])
+@pytest.mark.parametrize("version", [pytest.param("5.1", marks=pytest.mark.slow), "5.4"])
 def test_a_sample_installs(handler: str, version: str, tmp_path: Path, key_ring: KeyRing) -> None:
     (tmp_path / "lua").mkdir()
     target = tmp_path / "sample.bin"
