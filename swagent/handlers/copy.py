@@ -47,7 +47,7 @@ class Copy:
         create_destination: bool = False
 
     def preflight(self, art: Artifact, opt: Options, ctx: Context) -> Needs:
-        """Whether it makes sense; the source may only come into being with the update."""
+        """Whether it makes sense and the chained handler can do it; the source may come into being with the update."""
         why = ""
         if opt.type and opt.type not in _PHASES:
             why = f"property type is {opt.type[:40]!r}, not preinstall or postinstall"
@@ -63,7 +63,11 @@ class Copy:
             ctx.log("warn", f"{art.label}: copy without the property type runs once, before installing")
         if "chain" not in art.properties:
             ctx.log("warn", f"{art.label}: copy without the property chain uses raw")
-        return Needs(target=art.path or art.mtdname or art.device, write_bytes=opt.size or None)
+        link = _link_of(art, opt, opt.size or None)
+        if opt.recursive:
+            ctx.preflight(link._replace(path=os.path.join(art.path, "file")))
+            return Needs(target=art.path)
+        return ctx.preflight(link)
 
     def run(self, art: Artifact, opt: Options, phase: Phase, ctx: Context) -> None:
         """Copy, if this is the phase for it."""
@@ -114,7 +118,7 @@ class Copy:
                 ctx.chain(_link_of(art, opt, size_bytes)._replace(path=path), file, size_bytes)
 
 
-def _link_of(art: Artifact, opt: Copy.Options, size_bytes: int) -> Artifact:
+def _link_of(art: Artifact, opt: Copy.Options, size_bytes: int | None) -> Artifact:
     """The entry as the chained handler sees it: an image of that size, plain and without a digest."""
     return art._replace(
         kind=Kind.IMAGE,

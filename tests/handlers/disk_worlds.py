@@ -1,11 +1,15 @@
 """Worlds of handlers for disks, file systems and eMMCs (see failures.py)."""
 
+import errno
 import os
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
 from swagent.errors import DeviceError, HashError, PreflightRefused, ScriptError, SizeError
+from swagent.hw import filesystem
+from swagent.hw.programs import Log
 from swagent.model import Artifact, Kind, Reader
 from swagent.testing import FakeHardware
 from swagent.testing.storage import FakeEmmc
@@ -143,9 +147,9 @@ class DiskFormatWorld(World):
     handler = "diskformat"
     expects: ClassVar = {
         "missing": Expected(DeviceError, "cannot find", untouched=True),
-        "small": "mkfs tells",
+        "small": Expected(DeviceError, "cannot make vfat", untouched=True),
         "read-only": Expected(DeviceError, "cannot make vfat", untouched=True),
-        "fails": "what mkfs says is tested with a real one",
+        "fails": "mkfs writes by itself: tests/hw/test_partitions.py has a device that fails",
         "short": "it takes no data",
         "hash": "it takes no data",
     }
@@ -161,11 +165,82 @@ class DiskFormatWorld(World):
     def inflict(self, fault: str) -> None:
         if fault == "missing":
             self.device.unlink()
+        elif fault == "small":
+            self.hw = Formatting()
         elif fault == "read-only":
             self.hw.read_only.add(str(self.device))
 
     def check(self, *, installed: bool, untouched: bool) -> None:
         assert bool(self.hw.filesystems) is installed
+
+
+class Formatting(FakeHardware):
+    """Really makes file systems."""
+
+    def make_filesystem(self, path: str, kind: str, label: str, log: Log) -> None:
+        filesystem.make(path, kind, label, log)
+        super().make_filesystem(path, kind, label, log)
+
+
+class UniqueUuidWorld(World):
+    handler = "uniqueuuid"
+    expects: ClassVar = {
+        "missing": "it looks at all devices there are",
+        "small": "it writes nothing",
+        "read-only": "it writes nothing",
+        "fails": Expected(PreflightRefused, "holds a file system with the UUID", untouched=True),
+        "short": "it takes no data",
+        "hash": "it takes no data",
+    }
+
+    def __init__(self, folder: Path) -> None:
+        self.hw = FakeHardware()
+        self.art = Artifact(Kind.PARTITION, "uniqueuuid", properties={"fs-uuid": ("AB-CD",)})
+
+    def inflict(self, fault: str) -> None:
+        self.hw.filesystems["/dev/twin"] = filesystem.Filesystem("vfat", "", "ab-cd")
+
+    def check(self, *, installed: bool, untouched: bool) -> None:
+        """There is nothing that it could have done."""
+
+
+class ReadBackWorld(World):
+    handler = "readback"
+    expects: ClassVar = {
+        "missing": Expected(DeviceError, "cannot open", untouched=True),
+        "small": Expected(PreflightRefused, "are to be compared", untouched=True),
+        "read-only": "it writes nothing",
+        "fails": Expected(DeviceError, "Input/output error", untouched=True),
+        "short": Expected(DeviceError, "are to be compared", untouched=True),
+        "hash": Expected(DeviceError, "holds something else", untouched=True),
+    }
+
+    def __init__(self, folder: Path) -> None:
+        self.device = folder / "device"
+        self.device.write_bytes(DATA)
+        self.hw = FakeHardware(before_read_back=self.before)
+        self.broken = False
+        properties = {"sha256": (sha256(DATA).hexdigest(),), "size": (str(len(DATA)),)}
+        self.art = Artifact(Kind.SCRIPT, "readback", device=str(self.device), properties=properties)
+
+    def before(self, fd: int) -> None:
+        if self.broken:
+            raise DeviceError("cannot read it: Input/output error", path=str(self.device), errno=errno.EIO)
+
+    def inflict(self, fault: str) -> None:
+        if fault == "missing":
+            self.device.unlink()
+        elif fault == "small":
+            self.hw.capacities[str(self.device)] = len(DATA) - 1
+        elif fault == "fails":
+            self.broken = True
+        elif fault == "short":
+            self.device.write_bytes(DATA[:-1])
+        elif fault == "hash":
+            self.device.write_bytes(DATA[:-1] + b"?")
+
+    def check(self, *, installed: bool, untouched: bool) -> None:
+        """It only reads; the frame looks at what is open."""
 
 
 class EmmcWorld(World):
@@ -196,6 +271,68 @@ class EmmcWorld(World):
 
     def check(self, *, installed: bool, untouched: bool) -> None:
         assert self.emmc.active == 1 if installed else self.emmc.active in (0, None)
+
+
+class EmmcBootWorld(EmmcWorld):
+    handler = "emmc_boot"
+    expects: ClassVar = {
+        **EmmcWorld.expects,
+        "missing": Expected(PreflightRefused, "is no boot partition", untouched=True),
+        "read-only": "it sets what was not set too",
+    }
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.boot = folder / "mmcblk0boot1"
+        self.boot.touch()
+        self.art = Artifact(Kind.SCRIPT, "emmc_boot", device=str(self.boot))
+
+    def inflict(self, fault: str) -> None:
+        if fault == "missing":
+            self.boot.unlink()
+        else:
+            super().inflict(fault)
+
+
+class BtrfsWorld(World):
+    handler = "btrfs"
+    expects: ClassVar = {
+        "missing": Expected(DeviceError, "cannot mount", untouched=True),
+        "small": "the kernel tells, as when it is not to be written",
+        "read-only": Expected(DeviceError, "cannot make the subvolume", untouched=True),
+        "fails": Expected(DeviceError, "is no btrfs subvolume", untouched=True),
+        "short": "it takes no data",
+        "hash": "it takes no data",
+    }
+
+    def __init__(self, folder: Path) -> None:
+        self.device, self.root = folder / "device", folder / "root"
+        self.device.touch()
+        self.root.mkdir()
+        self.hw = FakeHardware(volumes={str(self.device): str(self.root)})
+        self.ask("create", "/new")
+
+    def ask(self, command: str, path: str) -> None:
+        self.art = Artifact(
+            Kind.PARTITION,
+            "btrfs",
+            filename="x",
+            device=str(self.device),
+            properties={"command": (command,), "path": (path,), "mount": ("true",)},
+        )
+
+    def inflict(self, fault: str) -> None:
+        if fault == "missing":
+            self.hw.volumes.clear()
+        elif fault == "read-only":
+            self.hw.volumes[str(self.device)] = "/proc"
+        elif fault == "fails":
+            (self.root / "folder").mkdir()
+            self.ask("delete", "/folder")
+
+    def check(self, *, installed: bool, untouched: bool) -> None:
+        assert self.hw.subvolumes == ({f"{self.root}/new"} if installed else set())
+        assert set(os.listdir(self.root)) <= ({"new"} if installed else {"folder"})
 
 
 class BtrfsReceiveWorld(World):
@@ -249,6 +386,10 @@ WORLDS: tuple[type[World], ...] = (
     ToggleBootWorld,
     DiskPartWorld,
     DiskFormatWorld,
+    UniqueUuidWorld,
+    ReadBackWorld,
     EmmcWorld,
+    EmmcBootWorld,
+    BtrfsWorld,
     BtrfsReceiveWorld,
 )

@@ -40,12 +40,14 @@ class World:
 
     Attributes:
         handler: its name.
+        data: an artifact for it.
         expects: for each fault what is expected; a string says why it cannot happen.
         art: the entry that is installed.
         hw: what it is installed on.
     """
 
     handler: ClassVar[str]
+    data: ClassVar[bytes] = DATA
     expects: ClassVar[Mapping[str, Expected | str]]
     art: Artifact
     hw: FakeHardware

@@ -7,13 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from swagent.errors import DeviceError, HashError, PreflightRefused, SizeError
+from swagent.errors import (
+    DescriptionError,
+    DeviceError,
+    HashError,
+    PreflightRefused,
+    SizeError,
+    SwagentError,
+)
 from swagent.handlers.copy import Copy, _resolve
 from swagent.handlers.raw import Raw
 from swagent.handlers.rawfile import SMALL_BYTES, RawFile
 from swagent.hw import Hardware
 from swagent.model import Artifact, Kind, Phase
-from swagent.testing import FakeContext, FakeData, FakeHardware
+from swagent.testing import FakeContext, FakeData, FakeHardware, run_script
 from tests.hw.test_block import loop
 
 __all__ = ["loop"]
@@ -220,6 +227,30 @@ def test_sources_that_cannot_be_copied(tmp_path: Path, source: str) -> None:
 def test_copies_that_make_no_sense(tmp_path: Path, options: Copy.Options, text: str) -> None:
     with pytest.raises(PreflightRefused, match=text):
         Copy().preflight(Artifact(Kind.SCRIPT, "copy"), options, FakeContext(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("properties", "error", "text"),
+    [
+        ({"chain": "unheard"}, DescriptionError, "unheard"),
+        ({"chain": "shellscript"}, DescriptionError, "shellscript"),
+        ({"chain": "rawfile", "recursive": "true"}, PreflightRefused, "not absolute"),
+        ({"size": "100"}, PreflightRefused, "holds only"),
+    ],
+)
+def test_what_the_chained_handler_cannot_do_is_known_beforehand(
+    tmp_path: Path, properties: dict[str, str], error: type[SwagentError], text: str
+) -> None:
+    device = tmp_path / "device"
+    device.touch()
+    told = {"copyfrom": "/nowhere/yet", "type": "postinstall", "chain": "raw", **properties}
+    art = Artifact(
+        Kind.SCRIPT, "copy", device=str(device), path="folder",
+        properties={key: (value,) for key, value in told.items()},
+    )  # fmt: skip
+    ctx = FakeContext(str(tmp_path), hw=FakeHardware(capacities={str(device): 99}))
+    with pytest.raises(error, match=text):
+        run_script(art, [], ctx)
 
 
 def test_folder_into_itself(tmp_path: Path) -> None:

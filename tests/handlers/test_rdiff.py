@@ -229,6 +229,21 @@ def test_a_base_that_shrinks_meanwhile(tmp_path: Path) -> None:
     assert [target.state for target in ctx.hw.targets] == ["abandoned"]
 
 
+def test_a_target_that_is_not_there(tmp_path: Path) -> None:
+    art = image(tmp_path)._replace(installed_directly=True)
+    (tmp_path / "b").unlink()
+    with pytest.raises(PreflightRefused, match="cannot find"):
+        install(art, FakeData(MAGIC + b"\0"), FakeContext(str(tmp_path)))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    art = file(tmp_path)
+    (tmp_path / "file").unlink()
+    with pytest.raises(DeviceError, match="cannot"):
+        install(art, FakeData(MAGIC + literal(b"new") + b"\0"), FakeContext(str(tmp_path)))
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize(("target", "says"), [("b", "cannot open"), ("/dev/full", "cannot write")])
 def test_a_target_that_cannot_be_written(tmp_path: Path, target: str, says: str) -> None:
     art = image(tmp_path)

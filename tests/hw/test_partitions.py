@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from swagent.errors import DeviceError, PreflightRefused
-from swagent.hw import mbr, programs
+from swagent.hw import filesystem, mbr, programs
 from swagent.hw.partitions import Disk, Partition, Table, same, speakable
 from tests.programs import need
 
@@ -181,3 +181,11 @@ def failing(tmp_path: Path) -> Iterator[str]:
 def test_a_device_that_fails(failing: str, table: Table) -> None:
     with pytest.raises(DeviceError, match=failing):
         Disk(failing, silent).write(table, old=Table())
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("kind", ["vfat", "ext4"])
+def test_no_file_system_on_a_device_that_fails(failing: str, kind: str) -> None:
+    need(f"mkfs.{kind}", "blkid")
+    with pytest.raises(DeviceError, match=failing):
+        filesystem.make(failing, kind, "", silent)
