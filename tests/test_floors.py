@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "swagent"
 
 FLOORS: dict[str, int] = {
     # F0: words, stdlib only, no I/O
-    "errors": 0, "model": 0, "events": 0, "plugins": 0, "versions": 0, "settings": 0, "clock": 0,
+    "errors": 0, "model": 0, "events": 0, "plugins": 0, "versions": 0, "settings": 0, "sizes": 0,
+    "clock": 0,
     # F1: tools
     "stream": 1, "crypto": 1, "hw": 1, "net": 1, "store": 1, "bootloader": 1, "scripting": 1, "remote": 1,
     # F2: formats and what they mean

@@ -148,7 +148,7 @@ def run(args: Args) -> int:
 
 
 def _part_bytes(text: str | None) -> int:
-    from swagent.handlers.options import parse_size
+    from swagent.sizes import parse_size
     from swagent.swu.staging import PART_BYTES
 
     if text is None:

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from swagent.errors import DeviceError, PreflightRefused, SizeError, UsageError
 from swagent.model import Artifact, Compression, Data, Kind, Needs
+from swagent.sizes import parse_size
 
 from . import destination
 from .api import Context, chunks, handler
 from .basefile import BaseFile, open_source
 from .chunkfinder import NOWHERE, ChunkFinder
 from .filesystem import detected_bytes
-from .options import parse_size
 from .rebuild import RebuiltReader
 from .zchunk import HEADER_BYTES_MAX, Header, read_header
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from swagent.errors import DescriptionError
 from swagent.model import Artifact, Data, Kind, Needs
+from swagent.sizes import parse_size
 
 from .api import Context, handler
-from .options import parse_size
 
 TYPE = "joined"
 _OURS = frozenset({"parts", "parts-sha256", "parts-size", "chain"})

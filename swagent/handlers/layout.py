@@ -11,8 +11,9 @@ from typing import NamedTuple
 from swagent.errors import DescriptionError, SizeError
 from swagent.hw import mbr
 from swagent.hw.partitions import Disk, Partition, Table, is_extended, speakable
+from swagent.sizes import parse_size
 
-from .options import Numbered, parse_size
+from .options import Numbered
 
 GRAIN_BYTES = 1024 * 1024
 GPT_ENTRIES = 128

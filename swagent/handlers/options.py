@@ -12,6 +12,7 @@ from typing import Any, ForwardRef, TypeVar
 from swagent.errors import DescriptionError, RegistrationError
 from swagent.model import Artifact, Compression, Kind
 from swagent.plugins import Registry
+from swagent.sizes import parse_size
 
 from .api import Handler
 
@@ -30,11 +31,6 @@ GENERIC = frozenset(
 )
 """Properties of the core, accepted on every entry."""
 _SWITCHES = ("verify-first", "verify-write", "allow-mounted")
-
-_INT = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)(?:([kKmMgG])(?:i?B?)?)?\Z", re.ASCII)
-_SHIFT = {"K": 10, "M": 20, "G": 30}
-_INT_MAX = 2**63 - 1  # off_t
-
 
 Numbered = dict[int, tuple[str, ...]]
 """Properties ``NAME-0``, ``NAME-1``, ...: the values of each by its number, ascending."""
@@ -116,25 +112,6 @@ def describe_options(options_cls: type) -> list[tuple[str, str, str, str]]:
         key = name.replace("_", "-") + ("-N" if word == "Numbered" else "")
         found.append((key, kind, default.lower() if kind == "bool" else default, text))
     return found
-
-
-def parse_size(text: str) -> int:
-    """A number as in sw-description: decimal, ``0x`` hexadecimal or ``0`` octal; K, M or G, with ``iB`` if one likes.
-
-    Raises:
-        ValueError: it is none, or does not fit 63 bits.
-    """
-    match = _INT.match(text)
-    if match is None:
-        raise ValueError(f"{text[:40]!r} is not a number such as 4096, 0x1000 or 4K")
-    digits, suffix = match.groups()
-    if len(digits) > 24:
-        raise ValueError(f"{digits[:40]}... is too large")
-    base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" and len(digits) > 1 else 10
-    number = int(digits, base) << (_SHIFT[suffix.upper()] if suffix else 0)
-    if number > _INT_MAX:
-        raise ValueError(f"{text} is too large")
-    return number
 
 
 def plain_size(art: Artifact) -> int | None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.errors import DeviceError, PreflightRefused
 from swagent.model import Artifact, Kind, Needs, Phase
+from swagent.sizes import parse_size
 
 from .api import Context, handler
 from .beforehand import refusing
 from .flashblocks import good_blocks, judge
-from .options import parse_size
 
 if TYPE_CHECKING:
     from swagent.hw.mtd import Flash

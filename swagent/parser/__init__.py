@@ -1,7 +1,6 @@
 """sw-description, in libconfig or JSON, to ``model.Description``; and the language of settings files."""
 
 from .describe import SIZE_MAX_BYTES, parse, parse_with_warnings, read_libconfig
-from .fields import parse_size
 from .hooks import Hooks, amended
 from .outline import Outline, outline
 
@@ -12,7 +11,6 @@ __all__ = [
     "amended",
     "outline",
     "parse",
-    "parse_size",
     "parse_with_warnings",
     "read_libconfig",
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from swagent.errors import DescriptionError
 from swagent.model import Compression
+from swagent.sizes import parse_size
 
 TEXT_MAX_BYTES = 255
 """Longest text attribute; SWUpdate's buffers hold no more."""
@@ -13,10 +14,7 @@ TEXT_MAX_BYTES = 255
 FILENAME_MAX_BYTES = 254
 """Longest name of an archive member: cpio counts a NUL and SWUpdate takes 255."""
 
-_NUMBER = re.compile(r"(0[xX][0-9A-Fa-f]{1,16}|[0-9]{1,20})(?:([kKmMgG])(?:i?[bB]?))?\Z")
-_FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _HEX = re.compile(r"[0-9A-Fa-f]*\Z")
-_INT64_MAX = 2**63 - 1
 _CIPHERS = frozenset(("aes-cbc", "aes-cbc-128", "aes-cbc-192", "aes-cbc-256"))
 _RESERVED_NAMES = frozenset(("sw-description", "sw-description.sig", "TRAILER!!!", ".", ".."))
 
@@ -90,42 +88,15 @@ def offset(place: str, key: str, value: object) -> int:
         DescriptionError: another type, negative, malformed or beyond 63 bits.
     """
     if isinstance(value, str):
-        number = parse_size(value)
-        if number is None:
-            raise wrong(
-                place,
-                key,
-                f"is not a position: {value[:40]!r}",
-                'write a number of bytes, or "64K", "16M", "0x2000"',
-            )
-        return number
+        try:
+            return parse_size(value)
+        except ValueError as exc:
+            raise wrong(place, key, f"is no position: {exc}") from exc
     if isinstance(value, bool) or not isinstance(value, int):
         raise wrong(place, key, f"must be a number or a text, not {kind_of(value)}")
     if value < 0:
         raise wrong(place, key, f"is negative: {value}")
     return value
-
-
-def parse_size(value: str) -> int | None:
-    """A number as C writes it (``0x`` hexadecimal, leading ``0`` octal) with an optional K, M or G (1024-based).
-
-    Returns:
-        bytes, or None when ``value`` is not such a number or needs more than 63 bits.
-    """
-    found = _NUMBER.match(value.strip(" \t"))
-    if found is None:
-        return None
-    digits, suffix = found[1], (found[2] or "").lower()
-    if digits[:2] in ("0x", "0X"):
-        number = int(digits, 16)
-    elif digits.startswith("0") and len(digits) > 1:
-        if "8" in digits or "9" in digits:
-            return None
-        number = int(digits, 8)
-    else:
-        number = int(digits)
-    number *= _FACTORS[suffix]
-    return number if number <= _INT64_MAX else None
 
 
 def filename(place: str, key: str, value: object) -> str:

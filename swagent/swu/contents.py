@@ -7,7 +7,7 @@ from swagent.crypto.digest import sha256
 from swagent.errors import DecryptError, DescriptionError, HashError, SizeError
 from swagent.handlers.options import plain_size_property
 from swagent.model import Compression, Reader
-from swagent.parser import parse_size
+from swagent.sizes import parse_size
 from swagent.stream import ArtifactData, Codec, Member, read_all
 from swagent.stream.chunks import TABLE_BYTES_MAX, ChunkReader, ChunkTable
 from swagent.stream.parts import OpenPart, PartsReader

@@ -3,8 +3,6 @@
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from swagent.errors import DescriptionError, RegistrationError
 from swagent.handlers import BUILT_INS, registry
@@ -15,7 +13,6 @@ from swagent.handlers.options import (
     check_handler,
     describe_options,
     load,
-    parse_size,
     plain_size,
     read_options,
 )
@@ -86,18 +83,6 @@ def test_handlers_without_options() -> None:
     options, warnings = read_options(NoOptions, art(some="x"))
     assert isinstance(options, NoOptions)
     assert warnings
-
-
-@given(st.integers(0, 2**62))
-def test_numbers_in_every_base(number: int) -> None:
-    assert parse_size(str(number)) == parse_size(hex(number)) == parse_size(f"0{number:o}") == number
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("1K", 1024), ("1kiB", 1024), ("2Mi", 2 << 20), ("1g", 1 << 30), ("0", 0)]
-)
-def test_suffixes(text: str, value: int) -> None:
-    assert parse_size(text) == value
 
 
 def test_plain_size() -> None:
