@@ -45,6 +45,7 @@ OWNERS: dict[str, set[str]] = {
     "isal": {"stream", "swu"},  # reading is stream's, writing swu's
     "backports": {"stream", "swu"},
     "compression": {"stream", "swu"},
+    "re2": {"authdb"},
     "urllib3": {"net"},
     "websockets": {"net"},
 }

@@ -240,3 +240,33 @@ class CbcEncryptor:
         """The last 16 encrypted bytes."""
         padding = BLOCK_BYTES - self._size_bytes % BLOCK_BYTES
         return self._context.update(bytes([padding]) * padding) + self._context.finalize()
+
+
+def decrypt_blocks(key: "bytes | BlockKey", iv: bytes, blocks: bytes) -> bytes:
+    """AES-CBC without padding: as many bytes as ``blocks`` has, which is a multiple of 16.
+
+    Raises:
+        DecryptError: a wrong length, or whoever holds the key refuses.
+    """
+    check_key("aes-cbc", key, iv)
+    if not isinstance(key, bytes):
+        return key.decrypt_blocks(iv, blocks)
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.algorithms import AES
+    from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+    return Cipher(AES(key), CBC(iv)).decryptor().update(blocks)
+
+
+def encrypt_blocks(key: bytes, iv: bytes, blocks: bytes) -> bytes:
+    """The reverse of ``decrypt_blocks``.
+
+    Raises:
+        DecryptError: a wrong length.
+    """
+    check_key("aes-cbc", key, iv)
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.algorithms import AES
+    from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+    return Cipher(AES(key), CBC(iv)).encryptor().update(blocks)

@@ -35,6 +35,8 @@ def replace(path: str, data: bytes, *, mode: int = 0o644) -> None:
 def open_replacement(path: str, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     """A file to write that takes the place of ``path`` when the block ends well, and vanishes when it does not.
 
+    Its descriptor may be read too.
+
     Args:
         path: the file; a symbolic link is replaced itself, not followed.
         mode: permissions, independent of the umask; they hold from the first byte on.
@@ -49,7 +51,7 @@ def open_replacement(path: str, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     try:
         _remove_leftovers(folder, name)
         # 0600 until fchmod: a private file is never readable by others, whatever the umask
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with open(fd, "wb") as file:
             os.fchmod(fd, mode)
             yield file
