@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ BUSY_S = 10.0
 
 
 class Database:
-    """A SQLite database; used from one thread at a time.
+    """A SQLite database; threads that share it wait for each other's transactions.
 
     Args:
         path: of the file; it and its folder are made when they are missing.
@@ -26,10 +27,11 @@ class Database:
 
     def __init__(self, path: str, steps: tuple[str, ...], *, mode: int = 0o600) -> None:
         self.path = path
+        self._lock = threading.Lock()
         try:
             make_folders(os.path.dirname(path) or ".", mode=0o755)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode))
-            self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = DELETE")
             self._db.execute("PRAGMA synchronous = EXTRA")  # the journal's folder is synced too
             self._db.execute("PRAGMA foreign_keys = ON")
@@ -61,13 +63,14 @@ class Database:
             DeviceError: the database refuses.
         """
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+            with self._lock:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+                self._db.execute("COMMIT")
         except sqlite3.Error as exc:
             raise DeviceError(f"the database {self.path} cannot be used: {exc}", path=self.path) from exc
 

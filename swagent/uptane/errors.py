@@ -116,3 +116,21 @@ class BadHardwareId(AssignmentError):
     """An image for other hardware."""
 
     aktualizr = "BadHardwareId"
+
+
+class UnknownEcu(AssignmentError):
+    """Somebody speaks for an ECU that is not in this vehicle."""
+
+    aktualizr = "BadEcuId"
+
+
+class UnknownVehicle(AssignmentError):
+    """Somebody speaks for another vehicle."""
+
+    aktualizr = "BadEcuId"
+
+
+class Spoofing(AssignmentError):
+    """Somebody speaks for an ECU that it is not."""
+
+    aktualizr = "BadEcuId"

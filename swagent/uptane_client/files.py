@@ -1,8 +1,8 @@
 """Where trusted metadata is kept: plain files, each replaced whole.
 
-``<folder>/<repository>/current/<role>.<ext>`` is what was accepted last, ``previous/`` what it replaced, and
-``floors.json`` the versions below which nothing is accepted. Without ``split`` (a plain TUF repository) files lie in
-the folder itself and nothing previous is kept.
+``<folder>/<repository>/current/<role>.<ext>`` is what was accepted last, ``previous/`` what it replaced, ``roots/`` the
+chain of roots, and ``floors.json`` the versions below which nothing is accepted. Without ``split`` (a plain TUF
+repository) files lie in the folder itself and nothing else is kept.
 """
 
 import os
@@ -52,20 +52,34 @@ class FileStore:
             DeviceError: it cannot be written; the old one stays.
         """
         path = self.path(repository, role)
-        try:
-            make_folders(os.path.dirname(path), mode=0o755)
-        except OSError as exc:
-            raise DeviceError(f"cannot make the folder of {path}: {exc.strerror}", path=path) from exc
         if self._split:
             old = _read(path)
             if old is not None and old != raw:
-                kept = self.path(repository, role, previous=True)
-                try:
-                    make_folders(os.path.dirname(kept), mode=0o755)
-                except OSError as exc:
-                    raise DeviceError(f"cannot make the folder of {kept}: {exc.strerror}", path=kept) from exc
-                replace(kept, old)
-        replace(path, raw)
+                _replace(self.path(repository, role, previous=True), old)
+        _replace(path, raw)
+
+    def keep_root(self, repository: str, version: int, raw: bytes) -> None:
+        """Keep one root of the chain, for ECUs that are several behind; a plain TUF repository has none.
+
+        Raises:
+            DeviceError: it cannot be written.
+        """
+        if self._split:
+            _replace(os.path.join(self._roots_folder(repository), f"{version}.root.{self._extension}"), raw)
+
+    def roots(self, repository: str) -> dict[int, bytes]:
+        """The roots of the chain that were kept, by version.
+
+        Raises:
+            DeviceError: one cannot be read.
+        """
+        folder, found = self._roots_folder(repository), {}
+        for name in os.listdir(folder) if self._split and os.path.isdir(folder) else ():
+            version, _, rest = name.partition(".")
+            raw = _read(os.path.join(folder, name)) if rest == f"root.{self._extension}" else None
+            if version.isdecimal() and raw is not None:
+                found[int(version)] = raw
+        return found
 
     def forget(self, repository: str, role: str) -> None:
         """Remove a file that a change of keys has made void.
@@ -107,15 +121,21 @@ class FileStore:
         import json
 
         tree = {TIMESTAMP: floors.timestamp, "snapshot": floors.snapshot, "listed": dict(floors.listed)}
-        path = self._floors_path(repository)
-        try:
-            make_folders(os.path.dirname(path), mode=0o755)
-        except OSError as exc:
-            raise DeviceError(f"cannot make the folder of {path}: {exc.strerror}", path=path) from exc
-        replace(path, json.dumps(tree, sort_keys=True).encode() + b"\n")
+        _replace(self._floors_path(repository), json.dumps(tree, sort_keys=True).encode() + b"\n")
 
     def _floors_path(self, repository: str) -> str:
         return os.path.join(self.folder, repository, "floors.json")
+
+    def _roots_folder(self, repository: str) -> str:
+        return os.path.join(self.folder, repository, "roots")
+
+
+def _replace(path: str, raw: bytes) -> None:
+    try:
+        make_folders(os.path.dirname(path), mode=0o755)
+    except OSError as exc:
+        raise DeviceError(f"cannot make the folder of {path}: {exc.strerror}", path=path) from exc
+    replace(path, raw)
 
 
 def _read(path: str) -> bytes | None:

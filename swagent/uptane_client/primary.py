@@ -6,6 +6,7 @@ vehicle unable to be updated: stored metadata, images and what ECUs run stay as 
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from swagent.clock import Clock
@@ -21,6 +22,7 @@ from swagent.uptane.reports import EcuReport, InstalledImage, VehicleReport
 from swagent.uptane.rules import Rules
 from swagent.uptane.signing import Signer
 
+from .desk import HandOver
 from .files import FileStore
 from .images import ImageStore
 from .refresh import Refresh
@@ -64,6 +66,7 @@ class Parts(NamedTuple):
         installers: serial to what puts images onto that ECU.
         boot_id: names the present boot.
         paused: called between steps and pieces; may raise to stop.
+        handover: where verified metadata is put for Secondaries, None where there are none.
     """
 
     identity: Identity
@@ -84,6 +87,7 @@ class Parts(NamedTuple):
     installers: Mapping[str, EcuInstaller] = {}
     boot_id: str = ""
     paused: Callable[[], None] = lambda: None
+    handover: HandOver | None = None
 
 
 class Cycle(NamedTuple):
@@ -153,14 +157,17 @@ class Primary:
             for serial, target in assigned.by_ecu.items()
             if not _runs(self._parts.vehicle.ecus()[serial], target)
         }
-        if not wanted:
+        if not wanted and self._parts.handover is None:
             return Cycle("nothing-to-do", {})
-        if self._parts.vehicle.pending():
+        if wanted and self._parts.vehicle.pending():
             self._log("info", "an installation waits for its reboot; nothing new is begun before")
             return Cycle("pending", {})
         image = self.refresh(IMAGE, now_s)
         good = self._agreed(wanted, image)
         self._fetch(good)
+        self._hand_over(director, image, assigned)
+        if not wanted:
+            return Cycle("nothing-to-do", {})
         if not self._parts.policy.install or not any(serial in self._parts.installers for serial in good):
             return Cycle("downloaded", good)
         return Cycle(self._install(good, director), good)
@@ -296,6 +303,18 @@ class Primary:
             base, _, name = target.uri.rpartition("/")
             mirrors.insert(0, (open_folder(base, OPTIONS, parts.clock), name))
         return mirrors
+
+    def _hand_over(self, director: Refresh, image: Refresh, assigned: Assigned) -> None:
+        """Put what was verified where Secondaries are served from, with every delegated file that they will ask for."""
+        parts = self._parts
+        if parts.handover is None:
+            return
+        ecus = parts.vehicle.ecus()
+        for serial, target in assigned.by_ecu.items():
+            # of an image that an ECU runs already nothing depends on the answer: only what was found is handed on
+            with suppress(UptaneError, TransportError):
+                image.find(target.path, ecus[serial].hardware_id)
+        parts.handover.give({DIRECTOR: director.files(), IMAGE: image.files()})
 
     # -- installing
 

@@ -6,6 +6,7 @@ roots is stored before the whole repository has passed, so that a failed attempt
 
 from collections.abc import Mapping
 from typing import Protocol
+from urllib.parse import quote
 
 from swagent.errors import EndlessDataError, TransportError
 from swagent.uptane.codecs.base import Codec
@@ -48,6 +49,14 @@ class Store(Protocol):
 
     def save(self, repository: str, role: str, raw: bytes) -> None:
         """Replace it, durably; the old one is kept as "previous"."""
+        ...
+
+    def keep_root(self, repository: str, version: int, raw: bytes) -> None:
+        """Keep one root of the chain, durably, for ECUs that are several behind."""
+        ...
+
+    def roots(self, repository: str) -> Mapping[int, bytes]:
+        """The roots of the chain that were kept, by version."""
         ...
 
     def forget(self, repository: str, role: str) -> None:
@@ -125,7 +134,9 @@ class Refresh:
         if self.repository.voided:
             self._store.save_floors(self._name, self.repository.floors)
             self._stored_floors = self.repository.floors
-        self._store.save(self._name, ROOT, self.repository.root.raw)
+        root = self.repository.root
+        self._store.keep_root(self._name, root.version, root.raw)
+        self._store.save(self._name, ROOT, root.raw)
 
     def recall(self) -> None:
         """Take back what was stored, as far as it holds under the present root."""
@@ -198,6 +209,20 @@ class Refresh:
         self.targets()
         self.finish()
         return news
+
+    def files(self) -> dict[str, bytes]:
+        """What was verified, by file name, to hand on; the chain of roots is among it where the rules have one."""
+        repository, extension = self.repository, self._codec.extension
+        found = {f"{ROOT}.{extension}": repository.root.raw}
+        if self._rules.versioned_root_only:
+            kept = {**self._store.roots(self._name), repository.root.version: repository.root.raw}
+            newest = sorted(kept)[-self._rules.root_rotations_max :]
+            found |= {f"{version}.{ROOT}.{extension}": kept[version] for version in newest}
+        lists = {TIMESTAMP: repository.timestamp, SNAPSHOT: repository.snapshot, **repository.targets}
+        for role, document in lists.items():
+            if document is not None:
+                found[f"{quote(role, safe='')}.{extension}"] = document.raw
+        return found
 
     def find(self, path: str, hardware_id: str = "") -> Target | None:
         """Look for an image, fetching the delegated files that it takes (§5.4.4.7); accepted ones are stored.
@@ -288,6 +313,7 @@ class MemoryStore:
     def __init__(self, roots: Mapping[str, bytes]) -> None:
         self.files: dict[tuple[str, str], bytes] = {(name, ROOT): raw for name, raw in roots.items()}
         self._floors: dict[str, Floors] = {}
+        self._roots: dict[str, dict[int, bytes]] = {}
 
     def load(self, repository: str, role: str) -> bytes | None:
         """What was saved last."""
@@ -296,6 +322,14 @@ class MemoryStore:
     def save(self, repository: str, role: str, raw: bytes) -> None:
         """Keep it."""
         self.files[repository, role] = raw
+
+    def keep_root(self, repository: str, version: int, raw: bytes) -> None:
+        """Keep it."""
+        self._roots.setdefault(repository, {})[version] = raw
+
+    def roots(self, repository: str) -> Mapping[int, bytes]:
+        """What was kept."""
+        return self._roots.get(repository, {})
 
     def forget(self, repository: str, role: str) -> None:
         """Drop it."""

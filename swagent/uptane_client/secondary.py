@@ -7,6 +7,7 @@ report follows.
 import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
+from urllib.parse import quote
 
 from swagent.clock import Clock
 from swagent.errors import AttestedTimeError, SwagentError, TransportError, UptaneError
@@ -18,7 +19,7 @@ from swagent.uptane.attested import NONCE_MAX
 from swagent.uptane.codecs.base import Codec
 from swagent.uptane.errors import TargetHashMismatch
 from swagent.uptane.images import JudgedImage
-from swagent.uptane.metadata import DIRECTOR, IMAGE, TARGETS, Key, RoleKeys, Target, Targets
+from swagent.uptane.metadata import DIRECTOR, IMAGE, ROOT, TARGETS, Key, RoleKeys, Target, Targets
 from swagent.uptane.reports import EcuReport, InstalledImage
 from swagent.uptane.rules import Rules
 from swagent.uptane.signing import Signer
@@ -179,7 +180,8 @@ class Secondary:
         files = unpack(raw, parts.codec.extension, parts.rules.caps)
 
         def fetch(repository: str, name: str, max_bytes: int) -> bytes | None:
-            return files[repository].get(name)
+            found = files[repository]
+            return found.get(quote(name, safe=""), found.get(_unversioned(name)))
 
         refreshes = {}
         for repository in (DIRECTOR, IMAGE):
@@ -275,3 +277,9 @@ class Secondary:
         parts.link.submit(nonce, parts.codec.encode_ecu_report(report, parts.signer))
         parts.memory.keep_fact("nonce_sent", nonce)
         parts.memory.forget_attacks(last)
+
+
+def _unversioned(name: str) -> str:
+    """The plain name under which a Primary hands on ``3.targets.json``; of roots it has the whole chain."""
+    version, _, plain = name.partition(".")
+    return quote(plain, safe="") if version.isdecimal() and not plain.startswith(f"{ROOT}.") else ""

@@ -228,6 +228,6 @@ def as_file(value: Any, what: str) -> bytes:
     try:
         if isinstance(value, dict):
             return encode_compact(value)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, RecursionError) as exc:
         raise TransportError(f"the answer to {what} makes no sense") from exc
     raise TransportError(f"the answer to {what} makes no sense")

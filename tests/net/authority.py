@@ -7,9 +7,9 @@ from tests.programs import must, need
 
 
 class Authority:
-    """Certificates in a folder: ``ca.pem``, ``server.pem`` (localhost), ``client.pem``, each with its ``.key``."""
+    """Certificates in a folder: ``ca.pem``, ``server.pem`` (localhost), ``client.pem``, more; each with its ``.key``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *names: str) -> None:
         need("openssl")
         self.folder = folder
         folder.mkdir()
@@ -21,6 +21,7 @@ class Authority:
             ("server", "DNS:localhost"),
             ("client", "DNS:device"),
             ("stranger", "DNS:elsewhere"),
+            *((name, f"DNS:{name}") for name in names),
         ):
             self._openssl(
                 "req", "-x509", *curve, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}",

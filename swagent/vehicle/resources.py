@@ -1,0 +1,95 @@
+"""The same answers as resources below ``/ecu/<serial>/``, for TLS and for images of any length.
+
+An ECU that shows a certificate speaks for the serial that is its common name, and for no other.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from swagent.errors import SwagentError, TransportError
+from swagent.uptane.errors import InvalidMetadata, Spoofing
+from swagent.uptane_client.desk import Desk
+
+from .server import Answer, Request
+
+PORT = 30720
+
+
+class Resources:
+    """Answers requests for resources from a desk.
+
+    Args:
+        desk: what the Primary has.
+        log: hears of refused requests: level and line.
+        certified: whether a client must be who its certificate says; without, it is believed.
+    """
+
+    def __init__(self, desk: Desk, log: Callable[[str, str], None], *, certified: bool) -> None:
+        self._desk = desk
+        self._log = log
+        self._certified = certified
+
+    def __call__(self, request: Request) -> Answer:
+        """One request: 404 for what there is not, 409 for what is refused, 503 for what is not there yet."""
+        parts = urlsplit(request.path)
+        words = parts.path.split("/")
+        if len(words) != 4 or words[:2] != ["", "ecu"]:
+            return Answer(404)
+        serial, what = unquote(words[2]), words[3]
+        try:
+            if self._certified and request.peer != serial:
+                raise Spoofing(f"the holder of the certificate {request.peer[:60]!r} asks as {serial[:60]!r}")
+            if request.method == "GET":
+                return self._get(serial, what)
+            if request.method == "PUT":
+                return self._put(serial, what, parts.query, request.body)
+        except TransportError as exc:
+            return _refusal(503, exc)
+        except SwagentError as exc:
+            self._log("warn", exc.message)
+            return _refusal(409, exc)
+        return Answer(405)
+
+    def _get(self, serial: str, what: str) -> Answer:
+        desk = self._desk
+        if what == "attestation":
+            raw = desk.attestation(serial)
+            return Answer(200, raw) if raw else Answer(404)
+        if what == "metadata":
+            return Answer(200, desk.metadata(serial, partial=False), "application/zip")
+        if what == "director-targets":
+            return Answer(200, desk.metadata(serial, partial=True))
+        if what == "update":
+            target = desk.assigned(serial)
+            if target is None:
+                return Answer(404)
+            facts = {"name": target.path, "length": target.length_bytes, "fetched": desk.has_fetched(target)}
+            return Answer(200, json.dumps(facts).encode(), "application/json")
+        return self._image(serial) if what == "image" else Answer(404)
+
+    def _image(self, serial: str) -> Answer:
+        stack = ExitStack()
+        found = stack.enter_context(self._desk.image(serial))
+        if found is None:
+            return Answer(404)
+        target, source = found
+        return Answer(200, source, length_bytes=target.length_bytes, done=stack.close)
+
+    def _put(self, serial: str, what: str, query: str, body: bytes) -> Answer:
+        if what == "registration":
+            self._desk.register(serial)
+            return Answer(200)
+        if what != "report":
+            return Answer(404)
+        words = parse_qs(query, keep_blank_values=True, max_num_fields=8)
+        vin, nonce = words.get("vin", [""])[0], words.get("nonce", [""])[0]
+        if not (nonce.isascii() and nonce.isdecimal() and len(nonce) <= 10):
+            raise InvalidMetadata(f"the nonce of {serial[:60]!r} is no number")
+        self._desk.submit(vin, serial, int(nonce), body)
+        return Answer(200)
+
+
+def _refusal(status: int, exc: SwagentError) -> Answer:
+    return Answer(status, exc.message.encode(errors="replace"), "text/plain; charset=utf-8")
