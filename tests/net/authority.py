@@ -7,7 +7,7 @@ from tests.programs import must, need
 
 
 class Authority:
-    """Certificates in a folder: ``ca.pem``, ``server.pem`` (localhost), ``client.pem``, more; each with its ``.key``."""
+    """Certificates in a folder: ``ca.pem``, ``server.pem`` (localhost), ``client.pem`` …, each with its ``.key``."""
 
     def __init__(self, folder: Path, *names: str) -> None:
         need("openssl")
