@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from swagent.errors import AuthorizationRefused, MetadataError, SwagentError
 
 from .layout import Section
+from .records import plain_blocks
 
 if TYPE_CHECKING:
     from swagent.plugins import Registry
@@ -103,24 +104,11 @@ class Judge:
                 )
 
     def _found(self, database: "Database", section: Section, known: "ListType", datum: str) -> bool:
-        cipher_class = self._ciphers.get(section.alg)
-        if cipher_class is None:
-            raise MetadataError(
-                f"{section} is encrypted by {section.alg!r}, which is not known here",
-                hint=f"known are {', '.join(self._ciphers.names())}",
-            )
-        if not section.entities:
-            return False
-        cipher = cipher_class(self._key)
-        width = cipher.plain_bytes(section.entity_size)
-        match = known.match(section, datum, self._facts, encrypted=cipher.secret)
+        blocks, width, encrypted = plain_blocks(database, section, self._ciphers, self._key)
+        match = known.match(section, datum, self._facts, encrypted=encrypted)
         found = False
-        first = 0
-        for block in database.blocks(
-            section
-        ):  # to its end: only there is told whether it is what was verified
-            found = found or match(cipher.open(section, first, block), width)
-            first += len(block) // section.entity_size
+        for block in blocks:  # to its end: only there is told whether it is what was verified
+            found = found or match(block, width)
         return found
 
     def _cannot_judge(self, step: Step, exc: SwagentError) -> AuthorizationRefused:

@@ -41,6 +41,7 @@ class Database:
         trust: keys of which one must have signed it; empty asks for no signature.
 
     Attributes:
+        size_bytes: of the file.
         abi: its layout.
         header: its header.
         sections: its lists, in the order of the file; the signature is none.
@@ -100,8 +101,8 @@ class Database:
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             raise MetadataError("it is no regular file")
-        self._size = status.st_size
-        head = self._read(0, min(self._size, LP64.header.size))
+        self.size_bytes = status.st_size
+        head = self._read(0, min(self.size_bytes, LP64.header.size))
         self.abi = abi_of(head)
         self._head = head[: self.abi.header.size]
         self.header = read_header(self.abi, self._head)
@@ -125,9 +126,9 @@ class Database:
         self._check_range(str(section), section.entry, section.size_bytes)
 
     def _check_range(self, what: str, start: int, size_bytes: int) -> None:
-        if size_bytes and not self.abi.header.size <= start <= start + size_bytes <= self._size:
+        if size_bytes and not self.abi.header.size <= start <= start + size_bytes <= self.size_bytes:
             raise MetadataError(
-                f"{what}: bytes {start} to {start + size_bytes} are not in the file, which has {self._size}"
+                f"{what}: bytes {start} to {start + size_bytes} are not in the file, which has {self.size_bytes}"
             )
 
     def _take_signature(self, sections: list[Section]) -> Section | None:
@@ -160,7 +161,7 @@ class Database:
             ranges += [(at, start, None)] if at < start else []
             ranges.append((start, end, section))
             at = end
-        return ranges + ([(at, self._size, None)] if at < self._size else [])
+        return ranges + ([(at, self.size_bytes, None)] if at < self.size_bytes else [])
 
     # -- content
 

@@ -22,6 +22,7 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("handlers", "handlers", "list the handlers: what they serve, where they come from"),
     ("confirm", "confirm", "after the reboot: run the checks, keep the update or give it up"),
     ("uptane", "uptane", "keep a vehicle up to date from a Director and an Image repository"),
+    ("authdb", "authdb", "make and examine UniAuth.db: which units may be updated to what"),
     ("config", "config", "show the settings in force and where each comes from"),
 )
 

@@ -46,6 +46,7 @@ class Command(NamedTuple):
         arguments: names of the positional arguments; ``[x]`` is optional, ``x...`` takes one or more.
         target: ``module:function`` below ``swagent.cli``; called with ``Args``, returns the exit code.
         examples: command lines with a remark behind ``#``.
+        own_grammar: the words are its target's to read, all of them as arguments; ``options`` are for the help text.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Command(NamedTuple):
     options: tuple[Option, ...] = ()
     arguments: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
+    own_grammar: bool = False
 
 
 class Group(NamedTuple):
@@ -107,6 +109,9 @@ def parse(command: Command, argv: Sequence[str]) -> Args:
     """
     args = Args()
     words = list(argv)
+    if command.own_grammar:
+        args.arguments = words
+        return args
     while words:
         word = words.pop(0)
         if word == "--":

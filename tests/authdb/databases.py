@@ -8,6 +8,7 @@ from swagent.authdb.ciphers import Key
 from swagent.authdb.judge import Judge, Step
 from swagent.authdb.layout import LP64, Abi, Matching
 from swagent.authdb.reader import Database, open_database
+from swagent.authdb.records import plain_blocks
 from swagent.authdb.writer import NewList, write
 from swagent.crypto.schemes import PrivateKey, PublicKey, load
 from swagent.errors import SettingsError
@@ -67,16 +68,5 @@ def check(
 
 def records(database: Database, number: int) -> list[bytes]:
     """The plain records of a list, without the NULs behind them."""
-    section = database.sections[number]
-    found = known_ciphers().get(section.alg)
-    assert found is not None
-    cipher = found(KEY)
-    if not section.entities:
-        return []
-    width = cipher.plain_bytes(section.entity_size)
-    first, plain = 0, []
-    for block in database.blocks(section):
-        opened = cipher.open(section, first, block)
-        plain += [opened[at : at + width].rstrip(b"\0") for at in range(0, len(opened), width)]
-        first += len(block) // section.entity_size
-    return plain
+    blocks, width, _ = plain_blocks(database, database.sections[number], known_ciphers(), KEY)
+    return [block[at : at + width].rstrip(b"\0") for block in blocks for at in range(0, len(block), width)]
