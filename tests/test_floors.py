@@ -1,6 +1,7 @@
 """The floors of the house: who may import whom, read from the syntax trees (CONTRIBUTING.md describes them)."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,3 +200,10 @@ def test_a_breach_is_seen(path: str, source: str) -> None:
 )
 def test_what_is_allowed_passes(path: str, source: str) -> None:
     assert faults(source, PACKAGE / path) == []
+
+
+def test_contributing_names_every_room() -> None:
+    page = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    rooms = {room_of(path) for path in MODULES} - {"", "__main__"}
+    missing = [room for room in sorted(rooms) if not re.search(rf"`{room}(/|\.py)?`", page)]
+    assert missing == [], "rooms that the table of floors in CONTRIBUTING.md does not name"

@@ -174,7 +174,7 @@ class LuaModule:
         self._ctx.log("info", f"[{_shown(status)}] {_shown(text)}")
         return Answer()
 
-    def _progress(self, text: Value, cause: Value, _: Value) -> Answer:
+    def _progress(self, text: Value, _: Value, __: Value) -> Answer:
         self._ctx.log("info", _shown(text))
         return Answer()
 

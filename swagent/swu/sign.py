@@ -51,13 +51,11 @@ class Signed:
     Attributes:
         path: where it is.
         size_bytes: of the whole.
-        signature_bytes: length of the signature.
         replaced: whether there was one before.
     """
 
     path: str
     size_bytes: int
-    signature_bytes: int
     replaced: bool
 
 
@@ -131,7 +129,7 @@ def sign(path_in: str, path_out: str, signing: SigningSpec, *, aes_key: "AesKey 
             size_bytes = head_end + len(written) + rest_end - rest_start
             os.write(file.fileno(), bytes(-size_bytes % PAD_BYTES))
             size_bytes += -size_bytes % PAD_BYTES
-    return Signed(path_out, size_bytes, len(signature), replaced)
+    return Signed(path_out, size_bytes, replaced)
 
 
 def _trailer_bytes() -> int:
