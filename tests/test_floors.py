@@ -206,4 +206,4 @@ def test_contributing_names_every_room() -> None:
     page = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
     rooms = {room_of(path) for path in MODULES} - {"", "__main__"}
     missing = [room for room in sorted(rooms) if not re.search(rf"`{room}(/|\.py)?`", page)]
-    assert missing == [], "rooms that the table of floors in CONTRIBUTING.md does not name"
+    assert missing == [], "add them to the table of floors in CONTRIBUTING.md"
