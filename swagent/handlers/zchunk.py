@@ -16,7 +16,7 @@ CHUNK_BYTES_MAX = 16 * 1024 * 1024
 """A chunk is in memory whole; zchunk's own tool makes none above 10 MiB, and by itself none above 128 KiB."""
 FILE_BYTES_MAX = 2**62
 
-_MAGIC, _DETACHED = b"\0ZCK1", b"\0ZHR1"
+MAGIC, _DETACHED = b"\0ZCK1", b"\0ZHR1"
 _SHA1, _SHA256 = 0, 1
 _DIGEST_BYTES = 32
 _STREAMS, _OPTIONAL, _PLAIN_DIGESTS = 1, 2, 4
@@ -105,19 +105,14 @@ def read_header(data: bytes, name: str) -> Header:
         ArchiveError: it is none, it is damaged, or nothing that a delta update can use.
     """
     fields = _Fields(data, name)
-    lead = fields.take(len(_MAGIC))
-    if lead not in (_MAGIC, _DETACHED):
-        raise fields.error("is no header of a zchunk file", _HOW)
-    fields.expect_sha256("the whole file")
-    size_bytes = fields.integer()
-    checksum = fields.take(_DIGEST_BYTES)
+    size_bytes, checksum = _read_lead(fields)
     start = fields.at
     if start + size_bytes != len(data):
         raise fields.error(
             f"has {len(data)} bytes, its header says {start + size_bytes}",
-            "the artifact is the header alone: as many bytes from the front of the file as zck_read_header tells",
+            "the artifact is the header alone, which `swagent make` takes from the front of the file",
         )
-    found = sha256(_MAGIC + data[len(_MAGIC) : start - _DIGEST_BYTES])
+    found = sha256(MAGIC + data[len(MAGIC) : start - _DIGEST_BYTES])
     found.update(memoryview(data)[start:])
     if found.digest() != checksum:
         raise fields.error("is damaged: the checksum of the header is another")
@@ -135,6 +130,31 @@ def read_header(data: bytes, name: str) -> Header:
     if fields.at != len(data):
         raise fields.error("is malformed: something follows its last field")
     return header
+
+
+def header_of(front: bytes, name: str) -> bytes:
+    """The header at the front of a zchunk file, looked at as ``read_header`` does.
+
+    Args:
+        front: as many bytes of the file as there are, up to ``HEADER_BYTES_MAX``.
+        name: what messages call it.
+
+    Raises:
+        ArchiveError: as ``read_header``.
+    """
+    fields = _Fields(front, name)
+    size_bytes, _ = _read_lead(fields)
+    found = fields.from_start(size_bytes)
+    read_header(found, name)
+    return found
+
+
+def _read_lead(fields: "_Fields") -> tuple[int, bytes]:
+    """How many bytes follow in the header, and its checksum."""
+    if fields.take(len(MAGIC)) not in (MAGIC, _DETACHED):
+        raise fields.error("is no header of a zchunk file", _HOW)
+    fields.expect_sha256("the whole file")
+    return fields.integer(), fields.take(_DIGEST_BYTES)
 
 
 def _read_preface(fields: "_Fields") -> bool:
@@ -196,6 +216,11 @@ class _Fields:
         found = self._data[self.at : self.at + n_bytes]
         self.at += n_bytes
         return found
+
+    def from_start(self, n_bytes: int) -> bytes:
+        """All that was taken, and so many bytes more."""
+        self.take(n_bytes)
+        return self._data[: self.at]
 
     def integer(self) -> int:
         """Seven bits a byte, the lowest first; the last byte has its highest bit set."""

@@ -64,8 +64,8 @@ def make(
     """Build an image. The same input gives the same bytes, but for signature schemes that need randomness.
 
     Every entry with a ``filename`` gets its ``sha256``, in all boards, sets and modes; ``compressed`` and ``encrypted``
-    are done here unless the file is compressed already; ``size`` is put right where the description has one. Comments
-    and layout of the template are not kept.
+    are done here unless the file is compressed already; of a zchunk file for ``delta`` the header is stored; ``size``
+    is put right where the description has one. Comments and layout of the template are not kept.
 
     Args:
         description_path: the template, libconfig or JSON.

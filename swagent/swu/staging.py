@@ -38,6 +38,7 @@ class Staged:
         table_name: of its chunk table, "" when it gets none.
         table: the table.
         parts: the members that it is split into; () when it is one.
+        whole: whether the source file is used to its end.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Staged:
     table_name: str = ""
     table: bytes = b""
     parts: tuple["StagedPart", ...] = ()
+    whole: bool = True
 
     @property
     def digests(self) -> dict[str, str]:
@@ -182,7 +184,7 @@ class Staging:
 
     def write(self, staged: Staged, writer: ArchiveWriter) -> bool:
         """Put a member into the archive; whether it was still what was staged."""
-        if staged.offset is None and not staged.parts:
+        if staged.offset is None and staged.whole and not staged.parts:
             return writer.add_file(staged.name, staged.path, staged.stored_bytes) == staged.sha256
         parts = staged.parts or (StagedPart(staged.name, 0, staged.stored_bytes, staged.sha256),)
         with ExitStack() as stack:
@@ -199,8 +201,9 @@ class Staging:
     def _stage(self, uses: Sequence[Entry], path: str, fd: int) -> Staged:
         first = uses[0]
         name = first.filename
-        size_bytes = os.fstat(fd).st_size
+        file_bytes = os.fstat(fd).st_size
         head = os.pread(fd, MAGIC_BYTES, 0)
+        size_bytes = _header_bytes(fd, name) if _is_zchunk(uses, head) else file_bytes
         steps = {(_step(use, head), self._key_of(use), use.ivt if use.cipher else None) for use in uses}
         if len(steps) > 1:
             raise DescriptionError(
@@ -248,6 +251,7 @@ class Staging:
             table_name=table_name,
             table=table,
             parts=self._parts(name, stored or plain),
+            whole=size_bytes == file_bytes,
         )
 
     def _parts(self, name: str, stored: "_Piece") -> tuple[StagedPart, ...]:
@@ -410,6 +414,19 @@ def _count_plain(piece: _Piece, compression: Compression, name: str) -> int:
             total += len(data)
     engine.finish()
     return total
+
+
+def _is_zchunk(uses: Sequence[Entry], head: bytes) -> bool:
+    """Whether it is a zchunk file for delta updates, whose header alone belongs into the image."""
+    from swagent.handlers.zchunk import MAGIC
+
+    return head.startswith(MAGIC) and all(use.group.get("type") == "delta" for use in uses)
+
+
+def _header_bytes(fd: int, name: str) -> int:
+    from swagent.handlers.zchunk import HEADER_BYTES_MAX, header_of
+
+    return len(header_of(os.pread(fd, HEADER_BYTES_MAX, 0), name))
 
 
 def _step(use: Entry, head: bytes) -> Compression:

@@ -18,6 +18,7 @@ from swagent.swu.encrypt import bare_key
 from swagent.swu.entries import entries
 from swagent.swu.make import Made, _write, make
 from swagent.swu.staging import Sources, Staging
+from tests.handlers.zckfile import zck_header
 
 from .keys import AES_TEXT
 
@@ -277,3 +278,36 @@ def test_a_handlers_own_filename_is_no_member(bench: Path) -> None:
     made = build(bench, one_image('properties = { filename = "elsewhere"; };'))
     assert [m.name for m in made.members] == ["a.bin"]
     assert entry_of(made)["properties"] == {"filename": "elsewhere"}
+
+
+def delta(filename: str) -> str:
+    return (
+        'software = { version = "1"; images: ( { type = "delta"; device = "/dev/b"; '
+        f'filename = "{filename}"; properties = {{ chain = "raw"; source = "/dev/a"; url = "http://h/x"; }}; }} ); }};'
+    )
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_of_a_zchunk_file_the_header_is_stored(bench: Path, compressed: bool) -> None:
+    chunks = [(b"one" * 3000, b"stored"), (b"two" * 3000, b"otherwise")]
+    header = zck_header(chunks)
+    (bench / "a.zck").write_bytes(header + b"".join(stored for _, stored in chunks))
+    (bench / "a.header").write_bytes(header)
+    for name in ("a.zck", "a.header"):
+        text = delta(name)
+        made = build(bench, text.replace("type =", 'compressed = "zlib"; type =') if compressed else text)
+        stored = member(bench, name)
+        assert (gzip.decompress(stored) if compressed else stored) == header
+        assert entry_of(made, name)["sha256"] == digest(stored)
+    (bench / "a.bin").write_bytes(header + b"more")
+    build(bench, one_image(""))
+    assert member(bench, "a.bin") == header + b"more", "only delta means the header"
+
+
+@pytest.mark.parametrize(("flags", "cut", "says"), [(0, 0, "no digests of the plain"), (4, 5, "cut short")])
+def test_a_zchunk_file_that_no_device_could_use(bench: Path, flags: int, cut: int, says: str) -> None:
+    header = zck_header([(b"one" * 3000, b"stored")], flags=flags)
+    (bench / "a.zck").write_bytes(header[: len(header) - cut])
+    with pytest.raises(ArchiveError, match=says):
+        build(bench, delta("a.zck"))
+    assert not (bench / "out.swu").exists()
