@@ -193,14 +193,21 @@ class Repository:
             ) from exc
 
     def _become_root(self, new: Document) -> None:
-        """When timestamp's or snapshot's keys change, what they said before counts no more (fast-forward, step 5)."""
+        """When timestamp's or snapshot's keys change, what they said before counts no more (fast-forward, step 5).
+
+        Where a Director has neither, it is its targets that set the floor, and their keys that lift it.
+        """
         old = self.root
         self.root = new
+        if self._targets_set_floor and _identities(old, TARGETS) != _identities(new, TARGETS):
+            self.targets.clear()
+            self.voided |= {TARGETS}
+            self.floors = self.floors._replace(listed=())
         for role in (TIMESTAMP, SNAPSHOT):
             if _identities(old, role) == _identities(new, role):
                 continue
             self.timestamp = self.snapshot = None
-            self.voided = frozenset((TIMESTAMP, SNAPSHOT))
+            self.voided |= {TIMESTAMP, SNAPSHOT}
             self.floors = self.floors._replace(timestamp=0, snapshot=0)
             if role == SNAPSHOT:
                 self.floors = self.floors._replace(listed=())
@@ -225,8 +232,7 @@ class Repository:
         )
         if self.timestamp is not None and new.version == self.timestamp.version:
             if self._rules.equal_timestamp_kept or new.raw == self.timestamp.raw:
-                self._judge_expiry(self.timestamp, TIMESTAMP)
-                return False
+                return False  # its expiry is judged when its facts are used
             before = _body(self.timestamp, Timestamp).snapshot
             self._judge_not_lower(
                 facts.version, before.version or 0, SNAPSHOT, "the snapshot that timestamp lists"
@@ -313,7 +319,7 @@ class Repository:
             DelegationMissing: snapshot does not list it.
         """
         if self.snapshot is None:
-            if self.name == DIRECTOR and not self._rules.director_lists:
+            if self._targets_set_floor:
                 return None
             raise ValueError("snapshot comes before targets")
         facts = _body(self.snapshot, Snapshot).files.get(role)
@@ -458,6 +464,11 @@ class Repository:
 
     # -- single checks
 
+    @property
+    def _targets_set_floor(self) -> bool:
+        """Of a Director without snapshot, as aktualizr's: its targets stand for themselves."""
+        return self.name == DIRECTOR and not self._rules.director_lists
+
     def _decode(self, raw: bytes, kind: str, *, role: str = "") -> Document:
         role = role or kind
         try:
@@ -579,7 +590,7 @@ class Repository:
             )
         else:
             self.targets[role] = document
-            if self.name == DIRECTOR and not self._rules.director_lists:  # no snapshot sets its floor
+            if self._targets_set_floor:
                 listed = dict(self.floors.listed)
                 listed[role] = max(listed.get(role, 0), document.version)
                 self.floors = self.floors._replace(listed=tuple(sorted(listed.items())))

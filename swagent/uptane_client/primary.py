@@ -163,8 +163,7 @@ class Primary:
             self._log("info", "an installation waits for its reboot; nothing new is begun before")
             return Cycle("pending", {})
         image = self.refresh(IMAGE, now_s)
-        good = self._agreed(wanted, image)
-        self._fetch(good)
+        good = self._fetched(self._agreed(wanted, image))
         self._hand_over(director, image, assigned)
         if not wanted:
             return Cycle("nothing-to-do", {})
@@ -265,32 +264,49 @@ class Primary:
 
     # -- images
 
-    def _fetch(self, targets: Mapping[str, Target]) -> None:
-        """See that all images are there; one that is missing holds the others back."""
-        parts = self._parts
+    def _fetched(self, targets: Mapping[str, Target]) -> dict[str, Target]:
+        """Those whose images are there, fetched where they were not; what is withheld is reported."""
+        there: dict[str, Target] = {}
+        failure: SwagentError | None = None
         for serial, target in targets.items():
-            if parts.images.has(target):
-                continue
-            form = _as_fetched(target)
-            self._tell("artifact.started", form.path, form.length_bytes)
-            done = 0
-
-            def progress(n_bytes: int, form: Target = form) -> None:
-                nonlocal done
-                done += n_bytes
-                parts.paused()
-                self._tell("artifact.progress", form.path, form.length_bytes, done)
-
-            begun_s = parts.clock.monotonic_s()
             try:
-                parts.images.fetch(form, self._mirrors(target, form), progress)
+                self._fetch(target)
             except SwagentError as exc:
-                self._tell("artifact.failed", form.path, form.length_bytes, done, message=exc.message)
+                failure = failure or exc
                 code = VERIFICATION_FAILED if isinstance(exc, UptaneError) else DOWNLOAD_FAILED
                 self._failed(serial, target, code, exc)
-                raise
-            seconds = round(parts.clock.monotonic_s() - begun_s, 3)
-            self._tell("artifact.done", form.path, form.length_bytes, done, facts={"seconds": seconds})
+                if self._parts.policy.all_or_none or not isinstance(exc, UptaneError | TransportError):
+                    raise
+                continue
+            there[serial] = target
+        if failure is not None and not there:
+            raise failure
+        if isinstance(failure, UptaneError):
+            self._parts.vehicle.note_attack(failure.message)
+        return there
+
+    def _fetch(self, target: Target) -> None:
+        parts = self._parts
+        if parts.images.has(target):
+            return
+        form = _as_fetched(target)
+        self._tell("artifact.started", form.path, form.length_bytes)
+        done = 0
+
+        def progress(n_bytes: int) -> None:
+            nonlocal done
+            done += n_bytes
+            parts.paused()
+            self._tell("artifact.progress", form.path, form.length_bytes, done)
+
+        begun_s = parts.clock.monotonic_s()
+        try:
+            parts.images.fetch(form, self._mirrors(target, form), progress)
+        except SwagentError as exc:
+            self._tell("artifact.failed", form.path, form.length_bytes, done, message=exc.message)
+            raise
+        seconds = round(parts.clock.monotonic_s() - begun_s, 3)
+        self._tell("artifact.done", form.path, form.length_bytes, done, facts={"seconds": seconds})
 
     def _mirrors(self, target: Target, form: Target) -> Sequence[tuple[Folder, str]]:
         parts = self._parts
@@ -407,6 +423,12 @@ class Primary:
         """A signed vehicle version manifest, the Primary's own report in it."""
         parts = self._parts
         who = parts.identity
+        if parts.codec.name in ("ak", "tuf1"):
+            installation = _installation(results) if results else None
+        else:  # these have no other place for it
+            installation = None
+            failed = [result.message for result in results if result.code != OK]
+            attacks = "\n".join(dict.fromkeys([*attacks.splitlines(), *failed]))
         known = self._timekeeper().attested
         own = parts.vehicle.ecus()[who.serial]
         report = EcuReport(
@@ -421,7 +443,6 @@ class Primary:
         ecus = {**(reports or {}), who.serial: (mine,)}
         if parts.codec.name == "ak":  # one of each, the newest
             ecus = {serial: found[-1:] for serial, found in ecus.items()}
-        installation = _installation(results) if parts.codec.name in ("ak", "tuf1") and results else None
         vehicle = VehicleReport(who.vin, who.serial, ecus, "", installation)
         return parts.codec.encode_vehicle_report(vehicle, parts.signer)
 

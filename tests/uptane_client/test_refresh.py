@@ -32,7 +32,7 @@ from swagent.uptane.metadata import (
     Snapshot,
     Targets,
 )
-from swagent.uptane.rules import BY_DIALECT
+from swagent.uptane.rules import BY_DIALECT, TUF
 from swagent.uptane.signing import Signer
 from swagent.uptane_client.refresh import MemoryStore, Refresh
 
@@ -170,6 +170,48 @@ def test_freeze(sim: RepoSimulator, role: str) -> None:
     refresh(sim, store)
     refresh(sim, store, now_s=NOW_S + DAY_S - 1)
     refused(sim, store, ExpiredMetadata, role=role, now_s=NOW_S + DAY_S)  # equal is expired
+
+
+@pytest.mark.parametrize("role", [TIMESTAMP, SNAPSHOT, TARGETS])
+def test_an_expired_file_is_not_taken(sim: RepoSimulator, role: str) -> None:
+    store = store_of(sim)
+    refresh(sim, store)
+    sim.lifetime_s[role] = 0
+    sim.publish()
+    refused(sim, store, ExpiredMetadata, role=role)
+    sim.lifetime_s[role] = DAY_S
+    honest_again(sim, store)
+
+
+def test_plain_tuf_does_not_store_an_expired_timestamp() -> None:
+    sim = RepoSimulator("tuf1")
+    store = store_of(sim)
+    sim.lifetime_s[TIMESTAMP] = 0
+    sim.publish()
+    with pytest.raises(ExpiredMetadata):
+        Refresh(IMAGE, sim.codec, TUF, sim.fetch, store, now_s=NOW_S).run()
+    assert store.load(IMAGE, TIMESTAMP) is None
+
+
+def test_a_snapshot_that_lists_a_lower_version(sim: RepoSimulator) -> None:
+    store = store_of(sim)
+    sim.publish()
+    refresh(sim, store)
+    sim.publish_snapshot(Snapshot({TARGETS: FileFacts(sim.versions[TARGETS] - 1)}, sim.snapshot_body().root))
+    sim.publish_timestamp()
+    assert "as snapshot lists it" in refused(sim, store, VersionRollback, role=SNAPSHOT).message
+    honest_again(sim, store)
+
+
+def test_a_key_of_another_role_counts_as_none(sim: RepoSimulator) -> None:
+    store = store_of(sim)
+    refresh(sim, store)
+    honest = sim.signers[TARGETS]
+    sim.signers[TARGETS] = sim.signers[TIMESTAMP]
+    sim.publish()
+    refused(sim, store, UnmetThreshold, role=TARGETS)
+    sim.signers[TARGETS] = honest
+    honest_again(sim, store)
 
 
 def wrong_key(sim: RepoSimulator, role: str) -> list[Signer]:

@@ -49,6 +49,7 @@ _BOOLEAN, _ENUMERATED, _VISIBLE_STRING = 0x01, 0x0A, 0x1A
 _ROLES = {ROOT: 0, TARGETS: 1, SNAPSHOT: 2, TIMESTAMP: 3}  # ENUMERATED RoleType
 _CHOICES = {ROOT: 0, TARGETS: 1, SNAPSHOT: 2, TIMESTAMP: 3}  # tags of the body
 _KEY_KINDS = {"rsa": 0, "ed25519": 1}
+_FREE_TEXT_MAX = 1024  # characters
 _METHODS = {"rsassa-pss-sha256": 0, "ed25519": 1}
 _HASHES = {"sha224": 0, "sha256": 1, "sha384": 2, "sha512": 3, "sha512-224": 4, "sha512-256": 5}
 _CIPHERS = {"aes128": 0, "aes192": 1, "aes256": 2}
@@ -106,7 +107,7 @@ class DerCodec:
             der.write_integer(_positive(report.time_s)),
         ]
         if report.attacks:
-            signed.append(_string(report.attacks, newlines=True))
+            signed.append(_free_text(report.attacks))
         image = report.installed
         hashes = _write_hashes(image.hashes)
         signed.append(
@@ -136,7 +137,7 @@ class DerCodec:
             der.write(der.SEQUENCE, *ecus),
         ]
         if report.attacks:
-            signed.append(_string(report.attacks, newlines=True))
+            signed.append(_free_text(report.attacks))
         return _seal(der.write(der.SEQUENCE, *signed), signer)
 
     def decode_time(self, raw: bytes) -> Report[TimeAttestation]:
@@ -694,15 +695,25 @@ def _number(tag: int, number: int) -> bytes:
 
 
 def _string_at(tag: int, text: str) -> bytes:
-    return der.write(_primitive(tag), _visible_bytes(text, newlines=False))
+    return der.write(_primitive(tag), _visible_bytes(text))
 
 
-def _string(text: str, *, newlines: bool = False) -> bytes:
-    return der.write(_VISIBLE_STRING, _visible_bytes(text, newlines=newlines))
+def _string(text: str) -> bytes:
+    return der.write(_VISIBLE_STRING, _visible_bytes(text))
 
 
-def _visible_bytes(text: str, *, newlines: bool) -> bytes:
-    if not text or any(not " " <= char <= "~" and not (newlines and char == "\n") for char in text):
+def _free_text(text: str) -> bytes:
+    """Text for people, cut and spelled as the reference takes it: what it is about must not stop a report."""
+    return der.write(
+        _VISIBLE_STRING,
+        "".join(char if " " <= char <= "~" or char == "\n" else "?" for char in text)[
+            :_FREE_TEXT_MAX
+        ].encode(),
+    )
+
+
+def _visible_bytes(text: str) -> bytes:
+    if not text or any(not " " <= char <= "~" for char in text):
         _no_words(f"the text {text[:40]!r}")
     return text.encode("ascii")
 
