@@ -19,7 +19,7 @@ from swagent.installer.inventory import from_pairs, read_versions
 from swagent.installer.journal import Journal, raised
 from swagent.installer.rig import LuaRules, Policy, Rig
 from swagent.installer.session import Session
-from swagent.model import Gate, Hardware, InstallRequest, Outcome, Plan, Unit
+from swagent.model import Gate, Hardware, InstallRequest, Outcome, Plan, TlsFiles, Unit
 from swagent.settings import AUTO, InstallSettings, from_config, from_environ
 from swagent.stream.source import Source, open_source
 
@@ -206,6 +206,7 @@ def make_session(
         verify_first=wishes.verify_first,
         verify_cpio_sum=wishes.verify_cpio_sum,
         verify_write=settings.verify_write,
+        tls=TlsFiles(settings.forward_cafile, settings.forward_sslcert, settings.forward_sslkey),
         nothing_is_success=wishes.nothing_is_success,
         transaction_marker=wishes.transaction_marker,
         state_marker=wishes.state_marker,

@@ -142,6 +142,20 @@ class GpioLine(NamedTuple):
         return f"{self.chip} line {self.offset}"
 
 
+class TlsFiles(NamedTuple):
+    """What TLS needs to talk to somebody.
+
+    Attributes:
+        authorities: certificates to believe, "" for the system's.
+        certificate: to show, "" for none.
+        key: its private key, "" when it is in the same file.
+    """
+
+    authorities: str = ""
+    certificate: str = ""
+    key: str = ""
+
+
 class Artifact(NamedTuple):
     """One entry of ``images``, ``files``, ``scripts`` or ``partitions`` (swu format §2.9).
 

@@ -138,6 +138,9 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "confirm-fail-bootenv": "s",
         "version-floor": "b",
         "docker-socket": "s",
+        "forward-cafile": "s",
+        "forward-sslcert": "s",
+        "forward-sslkey": "s",
         "lua-version": "s",
         "lua-path": "s",
         "lua-device-grants": "s",
@@ -237,6 +240,9 @@ class InstallSettings(NamedTuple):
         ebg_config_paths: EFI Boot Guard's environments or the folders that they lie in, separated by blanks; "" for
             those in the roots of mounted FAT file systems.
         docker_socket: of the container engine, "" for /run/docker.sock.
+        forward_cafile: authorities of devices that updates are forwarded to, "" for the system's.
+        forward_sslcert: certificate to show to them, "" for none.
+        forward_sslkey: its key, "" when it is in the same file.
         lua_version: of Lua, one of ``LUA_VERSIONS``.
         lua_path: where ``swupdate_handlers.lua`` and modules are looked for, as Lua's ``package.path``; "" for the
             usual places.
@@ -279,6 +285,9 @@ class InstallSettings(NamedTuple):
     grubenv_path: str = ""
     ebg_config_paths: str = ""
     docker_socket: str = ""
+    forward_cafile: str = ""
+    forward_sslcert: str = ""
+    forward_sslkey: str = ""
     lua_version: str = "5.4"
     lua_path: str = ""
     lua_device_grants: tuple[str, ...] = ()

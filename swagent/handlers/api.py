@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
-from swagent.model import Artifact, Data, GpioLine, Kind, Needs, Phase, Reader, Sink
+from swagent.model import Artifact, Data, GpioLine, Kind, Needs, Phase, Reader, Sink, TlsFiles
 
 if TYPE_CHECKING:
     from swagent.hw.filesystem import Filesystem
@@ -494,6 +494,8 @@ class Context(Protocol):
     dry_run: bool
     verify_write: bool
     """Whether handlers that can should read back what they wrote, even where the entry does not say so."""
+    tls: TlsFiles
+    """For connections to other devices, where the entry does not say so."""
     coming: list[Coming]
     """During preflight: partitions that will be there, or be another size, when the entries behind are installed."""
     partitions: tuple[Artifact, ...]

@@ -32,8 +32,8 @@ class SwuForward:
             url: address of a device's web server, such as ``http://panel:8080``, or a list of them; may hold ``user:password@``.
             timeout: seconds in which a device must connect, and take each 128 KiB.
             deadline: seconds that others may have to wait for a device in all, its verdict included.
-            cafile: authorities that the devices' certificates must come from, on this unit; else the system's.
-            sslcert: certificate to show to the devices, PEM, on this unit.
+            cafile: authorities that the devices' certificates must come from, on this unit; else those of the setting forward-cafile, else the system's.
+            sslcert: certificate to show to the devices, PEM, on this unit; else that of the setting forward-sslcert.
             sslkey: its key, if that is in another file.
             parser_function: Lua function of the embedded script that reads the devices' messages: from the text of one to 2 (goes on), 3 (success), anything else (failure).
         """  # noqa: E501 - the page of handlers takes one line each
@@ -103,9 +103,8 @@ def _devices(opt: SwuForward.Options, size_bytes: int, ctx: Context) -> "list[De
     addresses = [read_address(url) for url in opt.url]
     tls = None
     if any(address.scheme == "https" for address in addresses):
-        tls = client_context(
-            HttpOptions(ca_file=opt.cafile, certificate_file=opt.sslcert, key_file=opt.sslkey)
-        )
+        own = (opt.sslcert, opt.sslkey) if opt.sslcert else (ctx.tls.certificate, ctx.tls.key)
+        tls = client_context(HttpOptions(opt.cafile or ctx.tls.authorities, *own))
     read = _parser(opt.parser_function, ctx) if opt.parser_function else read_message
     return [
         Device(address, tls if address.scheme == "https" else None, size_bytes, ctx.log, read)

@@ -8,7 +8,7 @@ from swagent.clock import Clock
 from swagent.errors import ArchiveError, Cancelled
 from swagent.events import Event, EventBus
 from swagent.handlers.api import BootEnv, Coming, Hardware, Lua, Sync
-from swagent.model import Artifact, Needs, Reader
+from swagent.model import Artifact, Needs, Reader, TlsFiles
 from swagent.stream import ArtifactData, Codec
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class SessionContext:
         preflight: asks another handler whether it can.
         chain: installs a reader with another handler.
         cancelled: whether somebody asked to stop.
+        tls: for connections to other devices.
     """
 
     lua: Lua
@@ -47,13 +48,15 @@ class SessionContext:
         chain: Callable[[Artifact, ArtifactData], None],
         cancelled: Callable[[], bool],
         dry_run: bool,
-        verify_write: bool = False,
+        verify_write: bool,
+        tls: TlsFiles,
     ) -> None:
         self.hw = hw
         self.env = env
         self.sync = sync
         self.dry_run = dry_run
         self.verify_write = verify_write
+        self.tls = tls
         self.coming: list[Coming] = []
         self.partitions: tuple[Artifact, ...] = ()
         self.steps = 0

@@ -11,7 +11,7 @@ from swagent.crypto.signature import Signer, Trust
 from swagent.errors import RegistrationError
 from swagent.events import EventBus
 from swagent.handlers.api import Handler, Hardware
-from swagent.model import Gate, Plan, Selection, Unit
+from swagent.model import Gate, Plan, Selection, TlsFiles, Unit
 from swagent.plugins import Registry
 
 from .journal import Journal
@@ -53,6 +53,7 @@ class Policy(NamedTuple):
         verify_first: read everything before the first write; a stream is kept in ``tmpdir`` for it.
         verify_cpio_sum: also sum members that have a sha256.
         verify_write: read back what is written, where the handler can.
+        tls: for connections to other devices.
         nothing_is_success: an update of which everything is installed already is no refusal.
         pre_update: shell command before anything is written, by update type.
         post_update: shell command after success, by update type.
@@ -75,6 +76,7 @@ class Policy(NamedTuple):
     verify_first: bool = False
     verify_cpio_sum: bool = False
     verify_write: bool = False
+    tls: TlsFiles = TlsFiles()
     nothing_is_success: bool = False
     transaction_marker: bool = True
     state_marker: bool = True

@@ -94,6 +94,7 @@ class Session:
             cancelled=cancelled,
             dry_run=policy.dry_run,
             verify_write=policy.verify_write,
+            tls=policy.tls,
         )
         self._handlers = rig.handlers.copy()  # what this session adds ends with it
         self._planner = Planner(self._handlers, signed=policy.trust is not None)

@@ -18,7 +18,7 @@ from swagent.hw.filesystem import Filesystem
 from swagent.hw.readback import read_back
 from swagent.installer.lua import SessionLua
 from swagent.installer.rig import LuaRules
-from swagent.model import Artifact, Data, GpioLine, Kind, Needs, Phase, Reader, Sink
+from swagent.model import Artifact, Data, GpioLine, Kind, Needs, Phase, Reader, Sink, TlsFiles
 
 from .data import FakeData
 from .flash import FakeFlash
@@ -329,6 +329,7 @@ class FakeContext:
     sync: Any = field(default_factory=FileSync)
     dry_run: bool = False
     verify_write: bool = False
+    tls: TlsFiles = field(default_factory=TlsFiles)
     coming: list[api.Coming] = field(default_factory=list)
     partitions: tuple[Artifact, ...] = ()
     scripts: dict[str, bytes] = field(default_factory=dict)

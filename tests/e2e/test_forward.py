@@ -229,6 +229,17 @@ def test_the_real_one_with_tls(tmp_path: Path, key_ring: KeyRing, network: None)
         code, told = install(tmp_path, f"https://localhost:{PORT}", key_ring, trusting)
         assert code == 0, told
     assert (tmp_path / "theirs").read_bytes() == (tmp_path / "rootfs").read_bytes()
+    (tmp_path / "theirs").unlink()
+    (tmp_path / "swupdate.cfg").write_text(
+        f'globals : {{ }}; swagent : {{ forward-cafile = "{authority.path("ca.pem")}"; }};'
+    )
+    with swupdate_server(tmp_path, key_ring, *words):
+        update = outer(tmp_path, [f"https://localhost:{PORT}"], key_ring)
+        done = run_swagent(
+            ["-i", update, "-f", "swupdate.cfg", "-k", key_ring.cert, "-H", "board:1.0"], tmp_path
+        )
+        assert done.code == 0, done.text
+    assert (tmp_path / "theirs").read_bytes() == (tmp_path / "rootfs").read_bytes()
 
 
 def test_a_device_cannot_tell_who_forwards(tmp_path: Path, key_ring: KeyRing, network: None) -> None:

@@ -19,7 +19,7 @@ from swagent.errors import (
     PreflightRefused,
     RegistrationError,
 )
-from swagent.model import Artifact, Compression, Kind
+from swagent.model import Artifact, Compression, Kind, TlsFiles
 from swagent.testing import FakeContext, FakeData, install
 from tests.net.authority import Authority
 from tests.net.panel import Panel, header
@@ -444,6 +444,18 @@ def test_a_certificate_of_ours(tmp_path: Path, authority: Authority) -> None:
         forward(image(panel.url, **words, **own), tmp_path)
     with Panel(authority.context(ask_client=True)) as panel:
         fails(image(panel.url, **words), tmp_path, "certificate required|broke|no TLS|closed")
+
+
+def test_certificates_of_the_settings(tmp_path: Path, authority: Authority) -> None:
+    files = TlsFiles(*(authority.path(name) for name in ("ca.pem", "client.pem", "client.key")))
+    with Panel(authority.context(ask_client=True)) as panel:
+        install(image(panel.url), FakeData(UPDATE), FakeContext(str(tmp_path), tls=files))
+        assert panel.received == UPDATE
+    other = FakeContext(str(tmp_path), tls=TlsFiles("/nowhere", "/nowhere"))
+    own = {"sslcert": files.certificate, "sslkey": files.key, "cafile": files.authorities}
+    with Panel(authority.context(ask_client=True)) as panel:
+        install(image(panel.url, **own), FakeData(UPDATE), other)
+        assert panel.received == UPDATE
 
 
 def test_a_user_and_a_password(tmp_path: Path) -> None:
