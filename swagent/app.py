@@ -19,11 +19,12 @@ from swagent.installer.inventory import from_pairs, read_versions
 from swagent.installer.journal import Journal, raised
 from swagent.installer.rig import LuaRules, Policy, Rig
 from swagent.installer.session import Session
-from swagent.model import Gate, Hardware, InstallRequest, Outcome, Plan, TlsFiles, Unit
+from swagent.model import Description, Gate, Hardware, InstallRequest, Outcome, Plan, TlsFiles, Unit
 from swagent.settings import AUTO, InstallSettings, from_config, from_environ
-from swagent.stream.source import Source, open_source
+from swagent.stream.source import FileSource, Source, open_source
 
 if TYPE_CHECKING:
+    from swagent.authdb.lists import Facts
     from swagent.bootloader import Bootloader
     from swagent.handlers.api import Handler
     from swagent.installer.confirm import Check, Confirmation
@@ -35,6 +36,8 @@ CONFIG_FILE = "/etc/swupdate.cfg"
 HARDWARE_FILE = "/etc/hwrevision"
 VERSIONS_FILE = "/etc/sw-versions"
 FWENV_CONFIG_FILE = "/etc/fw_env.config"
+DATABASE_FILE = "UniAuth.db"
+STANDARD_INPUT = "standard input"
 STATE_FOLDER = "/var/lib/swagent"
 LUA_PATH = "/etc/swagent/lua/?.lua;/usr/local/share/lua/VERSION/?.lua;/usr/share/lua/VERSION/?.lua"
 CHECKS_FOLDER = "/etc/swagent/confirm.d"
@@ -240,6 +243,7 @@ def make_session(
                 if wishes.judge_unit and not wishes.over_unconfirmed
                 else ()
             ),
+            *([_gate_of_authorization(settings, source, hw, loader, bus)] if wishes.judge_unit else ()),
             *(_gates_that_ask(settings, wishes, hw, bus) if not wishes.dry_run else ()),
         ),
         parts=partial(open_parts, settings),
@@ -357,6 +361,36 @@ def _gates_of_the_way_back(journal: Journal | None, loader: "Bootloader | None")
 
     checked = os.path.isdir(CHECKS_FOLDER) and bool(os.listdir(CHECKS_FOLDER))
     return [FallbackGate(journal, loader, checked=checked)]
+
+
+def _gate_of_authorization(
+    settings: InstallSettings, source: Source, hw: Device, loader: "Bootloader | None", bus: EventBus
+) -> Gate:
+    from swagent.installer.gates.authorization import AuthorizationGate, Rules
+
+    given = settings.authorization
+    clock = SystemClock()
+    beside = os.path.join(os.path.dirname(source.name), DATABASE_FILE)
+    has_folder = isinstance(source, FileSource) and source.name != STANDARD_INPUT
+    path = given.get("database") or (beside if has_folder else "")
+
+    def facts(description: Description) -> "Facts":
+        from swagent.authdb.sources import NAMES, UnitFacts
+
+        sources = {name: given.get(name, "") for name in NAMES}
+        return UnitFacts(sources, description, bootloader=loader, run=hw.run, clock=clock)
+
+    def tell(event: str, facts: dict[str, object]) -> None:
+        bus.publish(Event(event, time_s=clock.now_s(), facts=facts))
+
+    rules = Rules(
+        path,
+        required=given.get("required", bool(given.get("database"))),
+        project=given.get("project", ""),
+        key_files=given.get("public-key-file", ()),
+        records_key_file=given.get("key-file", ""),
+    )
+    return AuthorizationGate(rules, facts, tell)
 
 
 def _gates_that_ask(settings: InstallSettings, wishes: Wishes, hw: Device, bus: EventBus) -> list[Gate]:
@@ -560,7 +594,7 @@ def open_image(path: str) -> tuple[int, str]:
         DeviceError: it cannot be opened.
     """
     if path == "-":
-        return 0, "standard input"
+        return 0, STANDARD_INPUT
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
     except OSError as exc:

@@ -129,6 +129,10 @@ class PreflightRefused(Refused):
     exit_code = 34
 
 
+class PowerRefused(PreflightRefused):
+    """The battery might not last."""
+
+
 class HandlerError(SwagentError):
     """A handler failed for a reason of its own."""
 

@@ -149,15 +149,32 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "lua-instructions": "i",
         "lua-seconds": "i",
     },
+    "authorization": {
+        "database": "s",
+        "required": "b",
+        "project": "s",
+        "public-key-file": "l",
+        "key-file": "s",
+        "msn": "s",
+        "model_number": "s",
+        "image_version": "s",
+        "host_serial": "s",
+        "activation_code": "s",
+    },
 }
-"""Every group and key of SWUpdate's settings file, with its type; and the group ``swagent``, which is ours alone."""
+"""Every group and key of SWUpdate's settings file, with its type; and the groups ``swagent`` and ``authorization``,
+which are ours alone."""
 
-_FETCH_UNUSED = {
+_MAPPED_GROUPS: Mapping[str, frozenset[str]] = {
     "download": frozenset(("url", "retry", "interface", "api_key_header", "api_key", *_PROCESS_KEYS)),
     "delta": frozenset(("interface", "api_key_header", "api_key", *_PROCESS_KEYS)),
+    "authorization": frozenset(),
 }
-_FETCH_NUMBERS = {"retry": (0, 1000), "retries": (0, 1000), "retrywait": (0, 86_400), "timeout": (1, 86_400)}
-_SECRETS = frozenset(("authentication", "sslkeypassword", "proxy", "targettoken", "gatewaytoken"))
+"""Groups that are kept as they are, each a mapping, with the keys in them that are not used."""
+_MAPPED_NUMBERS = {"retry": (0, 1000), "retries": (0, 1000), "retrywait": (0, 86_400), "timeout": (1, 86_400)}
+_SECRETS = frozenset(
+    ("authentication", "sslkeypassword", "proxy", "targettoken", "gatewaytoken", "activation_code")
+)
 _BOUNDS = {
     "battery-min-percent": (0, 100),
     "lua-memory": (4, 4096),
@@ -227,6 +244,7 @@ class InstallSettings(NamedTuple):
         versions: installed components, None when the file /etc/sw-versions holds them.
         download: how to fetch from servers: SWUpdate's keys of the group ``download``, numbers as numbers.
         delta: the same for the parts that delta updates fetch, SWUpdate's group ``delta``.
+        authorization: which UniAuth.db counts, and where the data of this unit are.
         origins: key to the place that set it, as ``swupdate.cfg:globals.select``; defaults have no entry.
         battery_min_percent: an update does not begin on a discharging battery with less; 0 for any.
         consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
@@ -274,6 +292,7 @@ class InstallSettings(NamedTuple):
     origins: Mapping[str, str] = MappingProxyType({})
     download: Mapping[str, Any] = MappingProxyType({})
     delta: Mapping[str, Any] = MappingProxyType({})
+    authorization: Mapping[str, Any] = MappingProxyType({})
     battery_min_percent: int = 0
     consent_command: str = ""
     verify_write: bool = False
@@ -307,13 +326,13 @@ KEYS: Mapping[str, str] = (
     | {key: kind for key, kind in KNOWN_KEYS["swagent"].items() if kind != "*"}
     | {
         f"{group}.{key}": kind
-        for group, unused in _FETCH_UNUSED.items()
+        for group, unused in _MAPPED_GROUPS.items()
         for key, kind in KNOWN_KEYS[group].items()
         if key not in unused
     }
 )
-"""Keys that a layer may set, by SWUpdate's name or ours, with their type; those of ``download`` and ``delta``
-begin with its name."""
+"""Keys that a layer may set, by SWUpdate's name or ours, with their type; those of
+``download``, ``delta`` and ``authorization`` begin with its name."""
 
 
 def layer(
@@ -344,7 +363,7 @@ def layer(
             group, _, name = key.partition(".")
             changes[group] = {
                 **changes.get(group, getattr(base, group)),
-                name: _fetch_value(where, name, kind, value),
+                name: _mapped_value(where, name, kind, value),
             }
         elif key in _TYPE_KEYS:
             rules[key.replace("-", "_")] = _rule(where, key, _typed(where, key, kind, value))
@@ -406,8 +425,8 @@ def from_config(
             settings = layer(settings, given, origins={key: f"{where}:swagent.{key}" for key in given})
             if "slots" in entries[0][1]:
                 settings = _with_slots(settings, f"{where}:swagent.slots", entries[0][1]["slots"])
-        elif group in _FETCH_UNUSED:
-            unused = _FETCH_UNUSED[group]
+        elif group in _MAPPED_GROUPS:
+            unused = _MAPPED_GROUPS[group]
             given = {f"{group}.{key}": value for key, value in entries[0][1].items() if key not in unused}
             ignored += [f"{where}: {group}.{key} is not used" for key in entries[0][1] if key in unused]
             settings = layer(settings, given, origins={key: f"{where}:{key}" for key in given})
@@ -569,8 +588,8 @@ def _mtds(where: str, key: str, text: str) -> frozenset[int]:
     return frozenset(int(word) for word in words)
 
 
-def _fetch_value(where: str, key: str, kind: str, value: object) -> object:
-    """A value of the groups ``download`` and ``delta``; numbers may also come as words of the command line."""
+def _mapped_value(where: str, key: str, kind: str, value: object) -> object:
+    """A value of such a group; numbers may also come as words of the command line."""
     if key == "max-download-speed":
         speed = _SPEED.match(str(_typed(where, key, kind, value)))
         if speed is None:
@@ -578,9 +597,10 @@ def _fetch_value(where: str, key: str, kind: str, value: object) -> object:
                 f"{where}: {key} must be bytes per second", hint="write 500k, 2M or 1G, 0 for no limit"
             )
         return int(speed[1]) * _SPEED_UNITS[speed[2]]
-    bounds = _FETCH_NUMBERS.get(key)
+    bounds = _MAPPED_NUMBERS.get(key)
     if bounds is None:
-        return _typed(where, key, kind, value)
+        typed = _typed(where, key, kind, value)
+        return (typed,) if kind == "l" and isinstance(typed, str) else tuple(typed) if kind == "l" else typed
     if isinstance(value, str):
         value = _from_text(where, "i", value)
     number = int(_typed(where, key, "i", value))

@@ -2,6 +2,7 @@
 
 from typing import Any, TextIO
 
+from swagent.authdb.codes import code_of
 from swagent.events import Event
 
 from .units import utc
@@ -20,6 +21,9 @@ def as_object(event: Event) -> dict[str, Any]:
     if event.steps:
         out["step"] = event.step
         out["steps"] = event.steps
+    code = code_of(event)
+    if code is not None:
+        out["code"] = code
     if event.message:
         out["message"] = event.message
     for key, value in event.facts.items():

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from swagent.errors import DeviceError, PreflightRefused
+from swagent.errors import DeviceError, PowerRefused, PreflightRefused
 from swagent.model import Artifact, Fate, Kind, Plan, Unit
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ class PowerGate:
         """Look at the battery; a unit without one passes.
 
         Raises:
-            PreflightRefused: it is discharging and too low, or does not tell its level.
+            PowerRefused: it is discharging and too low, or does not tell its level.
         """
         power = self._power()
         if not power.discharging or (power.percent is not None and power.percent >= self._least_percent):
             return
         level = "does not tell its level" if power.percent is None else f"is at {power.percent} %"
-        raise PreflightRefused(
+        raise PowerRefused(
             f"the battery {power.battery} {level} and is discharging; an update needs {self._least_percent} %",
             hint="connect it to power; battery-min-percent in the settings says how much is enough",
         )

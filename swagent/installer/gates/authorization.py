@@ -1,0 +1,116 @@
+"""The gate that asks ``UniAuth.db``: may this unit have this update? (authorization db §3, §7)"""
+
+from collections.abc import Callable
+from errno import ENOENT
+from typing import TYPE_CHECKING, NamedTuple
+
+from swagent.errors import AuthorizationRefused, DeviceError, SwagentError
+from swagent.model import Description, Plan, Unit
+
+if TYPE_CHECKING:
+    from swagent.authdb.judge import Step
+    from swagent.authdb.lists import Facts
+    from swagent.authdb.reader import Database
+
+
+class Rules(NamedTuple):
+    """Which database counts.
+
+    Attributes:
+        path: where it is, "" for nowhere.
+        required: whether it must be there.
+        project: for which it must have been made, "" for any.
+        key_files: public keys of who may have signed it; empty asks for no signature.
+        records_key_file: key of encrypted records, "" for none.
+    """
+
+    path: str
+    required: bool = False
+    project: str = ""
+    key_files: tuple[str, ...] = ()
+    records_key_file: str = ""
+
+
+class AuthorizationGate:
+    """Every list of the database must let this unit and this image through.
+
+    Args:
+        rules: which database counts.
+        facts: what unit and image tell.
+        tell: hears name and facts of events.
+    """
+
+    name = "authorization"
+
+    def __init__(
+        self,
+        rules: Rules,
+        facts: "Callable[[Description], Facts]",
+        tell: Callable[[str, dict[str, object]], None],
+    ) -> None:
+        self._rules = rules
+        self._facts = facts
+        self._tell = tell
+
+    def check(self, plan: Plan, unit: Unit) -> None:
+        """Ask it.
+
+        Raises:
+            AuthorizationRefused: a list says no, or cannot be judged; or the database is missing or not to be believed.
+        """
+        database = self._open()
+        if database is None:
+            return
+        with database:
+            self._judge(database, plan.description)
+        self._tell("authorization.done", {"database": self._rules.path})
+
+    def _open(self) -> "Database | None":
+        rules = self._rules
+        if not rules.path and not rules.required:
+            return None
+        from swagent.authdb.reader import FILE_NAME, open_database
+        from swagent.authdb.signing import load_trust
+
+        try:
+            if rules.path:
+                return open_database(rules.path, load_trust(rules.key_files))
+        except DeviceError as exc:
+            if exc.errno != ENOENT:
+                raise self._refusal("database", exc.message) from exc
+        except SwagentError as exc:
+            raise self._refusal("database", exc.message, exc.hint) from exc
+        if not rules.required:
+            return None
+        raise self._refusal(
+            "missing",
+            f"{rules.path or FILE_NAME} is missing, and this unit is not updated without it",
+            "put it beside the image, or where `database` in the group authorization says",
+        )
+
+    def _judge(self, database: "Database", description: Description) -> None:
+        from swagent.authdb import known_ciphers, known_lists
+        from swagent.authdb.ciphers import read_key
+        from swagent.authdb.judge import Judge
+
+        rules = self._rules
+        if rules.project and database.header.project != rules.project:
+            raise self._refusal(
+                "database", f"{rules.path} is of project {database.header.project!r}, not {rules.project!r}"
+            )
+        try:
+            key = read_key(rules.records_key_file) if rules.records_key_file else None
+        except SwagentError as exc:
+            raise self._refusal("database", exc.message, exc.hint) from exc
+        Judge(known_lists(), known_ciphers(), key, self._facts(description), self._step).check(database)
+
+    def _step(self, step: "Step") -> None:
+        facts: dict[str, object] = {"list": step.list, "datum": step.datum}
+        if step.event == "checking":
+            self._tell("authorization.checking", facts)
+        else:
+            self._tell("authorization.failed", {"reason": step.event, **facts})
+
+    def _refusal(self, reason: str, message: str, hint: str = "") -> AuthorizationRefused:
+        self._tell("authorization.failed", {"reason": reason, "list": "", "datum": ""})
+        return AuthorizationRefused(message, hint=hint)

@@ -1,0 +1,205 @@
+"""The gate that asks UniAuth.db, from the command line to the codes on the lines of ``--json``."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swagent.authdb import codes
+from swagent.authdb.layout import Matching
+from swagent.crypto import schemes
+from swagent.events import Event
+from tests.authdb.databases import a_list, make
+from tests.cli import event_schema
+
+SWAGENT = Path(sys.executable).parent / "swagent"
+DESCRIPTION = """
+software = {
+    version = "2.0";
+    files: ( { filename = "motd"; name = "app"; version = "7"; path = "@@PLACE@@"; type = "rawfile"; } );
+};
+"""
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """A folder with an image, a unit's settings and its serial number."""
+    (tmp_path / "sw-description").write_text(DESCRIPTION.replace("@@PLACE@@", str(tmp_path / "installed")))
+    (tmp_path / "motd").write_text("hello\n")
+    words = ["make", "-s", "sw-description", "-o", "update.swu", "--unsigned"]
+    subprocess.run([SWAGENT, *words], cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "msn").write_text("SN1\n")
+    configure(tmp_path, msn=f"file:{tmp_path}/msn", model_number="cmd:/bin/echo M1")
+    return tmp_path
+
+
+def configure(folder: Path, **keys: Any) -> None:
+    lines = [
+        f"{key.replace('_file', '-file').replace('public_', 'public-')} = {json.dumps(value)};"
+        for key, value in keys.items()
+    ]
+    (folder / "swupdate.cfg").write_text(f"globals : {{ }};\nauthorization : {{ {' '.join(lines)} }};\n")
+
+
+def install(folder: Path, image: str = "update.swu") -> tuple[int, list[dict[str, Any]]]:
+    with open(folder / "update.swu", "rb") as stdin:
+        run = subprocess.run(
+            [SWAGENT, "-f", "swupdate.cfg", "-i", image, "--allow-unsigned", "--json"],
+            cwd=folder,
+            env={
+                "RUNTIME_DIRECTORY": str(folder),
+                "STATE_DIRECTORY": str(folder / "state"),
+                "PATH": "/usr/bin:/bin",
+            },
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    lines = run.stdout.splitlines()
+    assert [event_schema.problems(line) for line in lines] == [[] for _ in lines]
+    events = [json.loads(line) for line in lines]
+    assert (run.returncode == 0) is (folder / "installed").exists()
+    return run.returncode, events
+
+
+def codes_of(events: list[dict[str, Any]]) -> list[int]:
+    return [event["code"] for event in events if "code" in event]
+
+
+def test_without_a_database_nothing_is_restricted(unit: Path) -> None:
+    code, events = install(unit)
+    assert code == 0
+    assert codes_of(events)[0] == codes.EV_UPGRADE
+    assert codes_of(events)[-1] == codes.EV_COMPLETE
+    assert not [event for event in events if event["event"].startswith("authorization.")]
+
+
+def test_a_database_beside_the_image_lets_it_through(unit: Path) -> None:
+    make(
+        unit / "UniAuth.db",
+        [
+            a_list("image_version", "2.*", matching=Matching.GLOB),
+            a_list("msn", "SN1"),
+            a_list("model_number", "M2", allow=False),
+        ],
+    )
+    code, events = install(unit)
+    assert code == 0
+    asked = [
+        (event["list"], event["datum"]) for event in events if event["event"] == "authorization.checking"
+    ]
+    assert asked == [("msn", "SN1"), ("model_number", "M1"), ("image_version", "2.0")]
+    assert codes_of(events)[:6] == [
+        codes.EV_UPGRADE,
+        *[codes.EV_VERIFY_DATA] * 3,
+        codes.EV_AUTH_PASS,
+        codes.EV_INIT_SUCCESS,
+    ]
+
+
+def test_a_refusal_names_list_and_datum(unit: Path) -> None:
+    make(unit / "UniAuth.db", [a_list("msn", "SN2")])
+    code, events = install(unit)
+    assert code == 32
+    assert codes_of(events) == [
+        codes.EV_UPGRADE,
+        codes.EV_VERIFY_DATA,
+        codes.EV_DATA_NOT_MATCH,
+        codes.EV_INIT_ERROR,
+    ]
+    assert events[-1]["error"]["class"] == "AuthorizationRefused"
+    assert events[-1]["error"]["message"] == "msn SN1 is not in the allow list"
+
+
+def test_data_that_cannot_be_had(unit: Path) -> None:
+    make(unit / "UniAuth.db", [a_list("msn", "SN1", allow=False)])
+    for source in (
+        f"file:{unit}/nothing",
+        "dt:acme,none",
+        "bootenv:none",
+        "cmd:/bin/false",
+        "smoke:signals",
+        "",
+    ):
+        configure(unit, msn=source)
+        code, events = install(unit)
+        assert (code, codes_of(events)[-2]) == (32, codes.EV_DATA_NOT_MATCH)
+        assert events[-1]["error"]["message"].startswith("msn: ")
+
+
+def test_a_required_database_must_be_there(unit: Path) -> None:
+    configure(unit, required=True)
+    code, events = install(unit)
+    assert (code, codes_of(events)[-2]) == (32, codes.EV_AUTH_DB_LOST)
+    configure(unit, database=f"{unit}/elsewhere.db")
+    assert install(unit)[0] == 32
+    configure(unit, database=f"{unit}/elsewhere.db", required=False)
+    assert install(unit)[0] == 0
+
+
+def test_a_stream_has_no_folder(unit: Path) -> None:
+    make(unit / "UniAuth.db", [a_list("msn", "SN2")])
+    assert install(unit, "-")[0] == 0
+    (unit / "installed").unlink()
+    configure(unit, required=True)
+    code, events = install(unit, "-")
+    assert (code, codes_of(events)[-2]) == (32, codes.EV_AUTH_DB_LOST)
+
+
+def test_databases_that_are_not_to_be_believed(unit: Path) -> None:
+    key, other = schemes.generate("ecdsa-sha2-nistp256"), schemes.generate("ecdsa-sha2-nistp256")
+    (unit / "db.pem").write_text(key.public)
+    path = unit / "UniAuth.db"
+
+    def refused() -> bool:
+        code, events = install(unit)
+        return (code, codes_of(events)[-2]) == (32, codes.EV_AUTH_DB_ERROR)
+
+    configure(unit, public_key_file=f"{unit}/db.pem", msn="text:SN1")
+    make(path, [a_list("msn", "SN1")])
+    assert refused()
+    make(path, [a_list("msn", "SN1")], signer=other)
+    assert refused()
+    make(path, [a_list("msn", "SN1"), a_list("colour", "red")], signer=key)
+    assert refused()
+    make(path, [a_list("msn", "SN1", alg="aes-256-gcm")], signer=key)  # its key is not configured
+    assert refused()
+    path.write_bytes(b"UNI\0")
+    assert refused()
+    make(path, [a_list("msn", "SN1")], signer=key)
+    configure(unit, public_key_file=[f"{unit}/db.pem"], msn="text:SN1", project="other")
+    assert refused()
+    configure(unit, public_key_file=[f"{unit}/db.pem"], msn="text:SN1", project="test")
+    assert install(unit)[0] == 0
+
+
+def test_the_version_of_an_entry(unit: Path) -> None:
+    make(unit / "UniAuth.db", [a_list("image_version", "7")])
+    configure(unit, image_version="sw-description:app")
+    assert install(unit)[0] == 0
+    (unit / "installed").unlink()
+    configure(unit, image_version="sw-description:none")
+    assert install(unit)[0] == 32
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [("TransportError", 0x3003), ("PowerRefused", 0x300F), ("AuthorizationRefused", 0x3009)],
+)
+def test_codes_of_verdicts(error: str, code: int) -> None:
+    facts = {"result": "refused", "error": {"class": error}}
+    assert codes.code_of(Event("update.verdict", facts=facts)) == code
+    assert (
+        codes.code_of(Event("update.verdict", facts={"result": "failed", "error": {"class": "HashError"}}))
+        == 0x300D
+    )
+    assert codes.code_of(Event("update.verdict", facts={"result": "checked", "error": None})) is None
+
+
+def test_retired_codes_are_never_used() -> None:
+    used = {value for name, value in vars(codes).items() if name.startswith("EV_")}
+    assert not used & {0x3004, 0x3005, 0x3006, 0x3007}
