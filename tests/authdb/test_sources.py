@@ -1,10 +1,12 @@
 """Where a unit's data come from."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from swagent.authdb.sources import UnitFacts
+from swagent.bootloader import Bootloader
 from swagent.clock import SystemClock
 from swagent.errors import DeviceError, ScriptError, SettingsError
 from swagent.hw import process
@@ -27,7 +29,7 @@ def value(source: str, name: str = "msn", *, bootloader: bool = True) -> str:
     facts = UnitFacts(
         {name: source},
         DESCRIPTION,
-        bootloader=Loader() if bootloader else None,  # type: ignore[arg-type] - reads one variable only
+        bootloader=cast(Bootloader, Loader()) if bootloader else None,
         run=process.run,
         clock=SystemClock(),
     )
