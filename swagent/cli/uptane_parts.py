@@ -10,6 +10,7 @@ from .options import Args, Option
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from swagent.crypto.imagekey import ImageKey
     from swagent.events import EventBus
     from swagent.model import EcuInstaller
     from swagent.uptane.codecs import Codec
@@ -35,6 +36,12 @@ IDENTITY_OPTIONS = (
     Option("vin", metavar="VIN", group=WHO, help="the vehicle; none unless said otherwise"),
     Option(
         "ecu-key", metavar="URI", group=WHO, help="the Primary's private key; else one is made in --state"
+    ),
+    Option(
+        "image-key",
+        metavar="FILE",
+        group=WHO,
+        help="opens images encrypted for the Primary: AES in hex, or RSA",
     ),
 )
 SOURCE_OPTIONS = (
@@ -126,6 +133,7 @@ def make_parts(args: Args, bus: "EventBus") -> "Parts":
         ),
         time_key=time_key,
         boot_id=boot_id(),
+        image_keys=_image_keys(args, identity.serial),
     )
     if args.on("trust-on-first-use"):
         from swagent.uptane_client.provision import trust_on_first_use
@@ -144,6 +152,15 @@ def _signer(args: Args, state: str, encoding: "Codec") -> "Signer":
 
     name = args.get("ecu-key")
     return Signer(schemes.load_private(name) if name else own_key(state), encoding)
+
+
+def _image_keys(args: Args, serial: str) -> "Mapping[str, ImageKey]":
+    name = args.get("image-key")
+    if not name:
+        return {}
+    from swagent.crypto.imagekey import load_image_key
+
+    return {serial: load_image_key(name)}
 
 
 def _time_source(args: Args, parts: "Parts") -> "TimeSource | None":

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256, sha512
 
+from swagent.crypto.cipher import BLOCK_BYTES, OVERHEAD_BYTES, CbcEncryptor
+from swagent.crypto.imagekey import KINDS
 from swagent.crypto.schemes import from_seed
 from swagent.uptane.codecs import codec
 from swagent.uptane.codecs.base import Codec, SigningPair
@@ -18,6 +20,7 @@ from swagent.uptane.metadata import (
     DelegatedRole,
     Delegation,
     Delegations,
+    EncryptedTarget,
     FileFacts,
     RoleKeys,
     Root,
@@ -36,6 +39,26 @@ def image_target(path: str, data: bytes, *ecus: str, hardware_id: str = "", **fa
     """A target that describes ``data``, for these ECUs."""
     hashes = {"sha256": sha256(data).hexdigest(), "sha512": sha512(data).hexdigest()}
     return Target(path, len(data), hashes, dict.fromkeys(ecus, hardware_id), **facts)  # type: ignore[arg-type]  # named facts
+
+
+def encrypted_target(target: Target, data: bytes, key: bytes, wrapped: bytes = b"") -> tuple[Target, bytes]:
+    """A target whose image travels encrypted, and that form.
+
+    Args:
+        target: what describes ``data``.
+        data: the plain image.
+        key: AES key of the image, or of the ECU.
+        wrapped: the image's key, wrapped for the ECU; empty where its own key is used.
+    """
+    vector = sha256(target.path.encode()).digest()[:BLOCK_BYTES]
+    cipher = CbcEncryptor(key, vector)
+    buffer = memoryview(bytearray(len(data) + OVERHEAD_BYTES))
+    n = cipher.update_into(memoryview(data), buffer)
+    sealed = vector + bytes(buffer[:n]) + cipher.finalize()
+    facts = image_target(f"{target.path}.enc", sealed)
+    kind = {size: name for name, size in KINDS.items()}[len(key)] if wrapped else ""
+    form = EncryptedTarget(facts.path, facts.length_bytes, facts.hashes, kind, wrapped)
+    return target._replace(encrypted=form), sealed
 
 
 @dataclass

@@ -106,8 +106,7 @@ class Target(NamedTuple):
         hardware_ids: what it is for, None where nothing is said.
         release_counter: never goes down for one image, None where it has none.
         uri: where else to find it, "" for nowhere.
-        encrypted: of a per-ECU encrypted image: the facts of its encrypted form.
-        encrypted_key: what opens it, wrapped; None for an image that the ECU's own key opens.
+        encrypted: of a per-ECU encrypted image: the facts of its encrypted form, and what opens it.
         custom: everything else that the file says of it, as JSON values; for DER nothing.
     """
 
@@ -120,6 +119,12 @@ class Target(NamedTuple):
     uri: str = ""
     encrypted: "EncryptedTarget | None" = None
     custom: Mapping[str, object] = MappingProxyType({})
+
+    @property
+    def travelling(self) -> "Target":
+        """The form in which it is fetched, stored and handed on: the encrypted one where there is one."""
+        form = self.encrypted
+        return self if form is None else Target(form.path, form.length_bytes, form.hashes)
 
 
 class EncryptedTarget(NamedTuple):

@@ -213,7 +213,7 @@ class Desk:
 
     @contextmanager
     def image(self, serial: str) -> Iterator[tuple[Target, Reader] | None]:
-        """An ECU's image, judged again as it is read; None when there is none, or it has not been fetched.
+        """An ECU's image as it travels, judged as it is read; None when there is none, or it has not been fetched.
 
         Raises:
             UnknownEcu: no such ECU.
@@ -223,7 +223,7 @@ class Desk:
             yield None
             return
         with self._images.reader(target) as source:
-            yield target, source
+            yield target.travelling, source
 
     def submit(self, vin: str, serial: str, nonce: int, raw: bytes) -> None:
         """Take an ECU's report, and its nonce for the Time server (uptane §2.3).

@@ -15,7 +15,7 @@ PIECE_BYTES = 256 * 1024
 
 
 class ImageStore:
-    """A folder of verified images.
+    """A folder of verified images, encrypted ones in the form in which they travel.
 
     Args:
         folder: made when something is fetched.
@@ -32,7 +32,7 @@ class ImageStore:
         Raises:
             InvalidTarget: its name leads elsewhere.
         """
-        return os.path.join(self.folder, *judge(target.path).split("/"))
+        return os.path.join(self.folder, *judge(target.travelling.path).split("/"))
 
     def has(self, target: Target) -> bool:
         """Whether the image is there and still what was signed; one that is not is removed.
@@ -40,6 +40,7 @@ class ImageStore:
         Raises:
             DeviceError: it cannot be removed.
         """
+        target = target.travelling
         path = self.path(target)
         if not os.path.isfile(path) or os.path.islink(path):
             return False
@@ -63,6 +64,7 @@ class ImageStore:
         Raises:
             DeviceError: it cannot be read.
         """
+        target = target.travelling
         path = self.path(target)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -102,6 +104,7 @@ class ImageStore:
             TransportError: no mirror has anything.
             DeviceError: there is no room, or it cannot be written.
         """
+        target = target.travelling
         path = self.path(target)
         self._judge_room(target)
         failure: SwagentError | None = None

@@ -7,7 +7,8 @@ vehicle unable to be updated: stored metadata, images and what ECUs run stay as 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.clock import Clock
 from swagent.errors import AttestedTimeError, SwagentError, TransportError, UptaneError
@@ -23,12 +24,16 @@ from swagent.uptane.rules import Rules
 from swagent.uptane.signing import Signer
 
 from .desk import HandOver
+from .encrypted import opened
 from .files import FileStore
 from .images import ImageStore
 from .refresh import Refresh
 from .sources import DirectorService, RepositorySource, TimeSource
 from .timekeeping import TimeKeeper
 from .vehicle import Ecu, Pending, Result, Vehicle
+
+if TYPE_CHECKING:
+    from swagent.crypto.imagekey import ImageKey
 
 OK, VERIFICATION_FAILED, INSTALL_FAILED, DOWNLOAD_FAILED, NEEDS_COMPLETION = 0, 3, 4, 5, 21
 """aktualizr's result codes (uptane §6)."""
@@ -67,6 +72,7 @@ class Parts(NamedTuple):
         boot_id: names the present boot.
         paused: called between steps and pieces; may raise to stop.
         handover: where verified metadata is put for Secondaries, None where there are none.
+        image_keys: serial to what opens images that were encrypted for that ECU.
     """
 
     identity: Identity
@@ -88,6 +94,7 @@ class Parts(NamedTuple):
     boot_id: str = ""
     paused: Callable[[], None] = lambda: None
     handover: HandOver | None = None
+    image_keys: "Mapping[str, ImageKey]" = MappingProxyType({})
 
 
 class Cycle(NamedTuple):
@@ -289,7 +296,7 @@ class Primary:
         parts = self._parts
         if parts.images.has(target):
             return
-        form = _as_fetched(target)
+        form = target.travelling
         self._tell("artifact.started", form.path, form.length_bytes)
         done = 0
 
@@ -346,8 +353,9 @@ class Primary:
             image = InstalledImage(target.path, target.length_bytes, target.hashes)
             try:
                 with parts.images.reader(target) as source:
+                    plain = opened(source, target, parts.image_keys.get(serial))
                     request = InstallRequest(
-                        target.path, source, target.length_bytes, target.hashes, "uptane", correlation
+                        target.path, plain, target.length_bytes, target.hashes, "uptane", correlation
                     )
                     # before it begins: after a cut the installer's own journal tells what became of it
                     parts.vehicle.keep_pending(
@@ -497,12 +505,6 @@ def _runs(ecu: Ecu, target: Target) -> bool:
         and ecu.installed.length_bytes == target.length_bytes
         and dict(ecu.installed.hashes) == dict(target.hashes)
     )
-
-
-def _as_fetched(target: Target) -> Target:
-    """The facts of the form in which an image travels."""
-    form = target.encrypted
-    return target if form is None else Target(form.path, form.length_bytes, form.hashes)
 
 
 def _installation(results: Sequence[Result]) -> Mapping[str, object]:

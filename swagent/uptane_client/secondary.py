@@ -6,7 +6,7 @@ report follows.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote
 
 from swagent.clock import Clock
@@ -25,10 +25,14 @@ from swagent.uptane.rules import Rules
 from swagent.uptane.signing import Signer
 
 from .bundle import unpack
+from .encrypted import opened
 from .files import FileStore
 from .refresh import Refresh
 from .timekeeping import TimeKeeper
 from .vehicle import Vehicle
+
+if TYPE_CHECKING:
+    from swagent.crypto.imagekey import ImageKey
 
 NO_UPDATE, NOT_NEEDED, UPDATED = "no-update", "no-update-needed", "updated"
 
@@ -69,6 +73,7 @@ class Parts(NamedTuple):
         memory: its ECUs are this one alone.
         director_keys: of a partial Secondary: the Director's targets keys; None makes it a full one.
         boot_id: names the present boot.
+        image_key: opens images that were encrypted for this ECU.
         installer: puts images onto this ECU; it reads them to their end before it changes anything.
     """
 
@@ -89,6 +94,7 @@ class Parts(NamedTuple):
     boot_id: str = ""
     director_keys: tuple[Mapping[str, Key], RoleKeys] | None = None
     log: Callable[[str, str], None] = lambda level, message: None
+    image_key: "ImageKey | None" = None
 
 
 class Secondary:
@@ -235,15 +241,17 @@ class Secondary:
         if found is None:
             raise TargetHashMismatch("Requested image from Primary but received none.", artifact=target.path)
         name, source = found
-        if name != target.path:
+        form = target.travelling
+        if name != form.path:
             raise TargetHashMismatch(
                 "Received unexpected image from Primary with unexpected filename.",
                 artifact=target.path,
-                expected=target.path,
+                expected=form.path,
                 found=name[:80],
             )
-        judged = JudgedImage(source, target.path, target.length_bytes, target.hashes)
-        request = InstallRequest(target.path, judged, target.length_bytes, target.hashes, "uptane")
+        judged = JudgedImage(source, form.path, form.length_bytes, form.hashes)
+        plain = opened(judged, target, parts.image_key)
+        request = InstallRequest(target.path, plain, target.length_bytes, target.hashes, "uptane")
         parts.installer.install(request)
         image = InstalledImage(target.path, target.length_bytes, target.hashes)
         parts.memory.installed(parts.serial, image, target.release_counter)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 REFRESH, VEHICLE = "uptane_client/test_refresh.py", "uptane_client/test_vehicle.py"
+ENCRYPTED = "attacks/test_encrypted.py"
 ROLES, DIRECTOR, MIRRORS = "attacks/test_roles.py", "attacks/test_director.py", "attacks/test_mirrors.py"
 DELEGATIONS, ARCHIVE, NAMES = (
     "attacks/test_delegations.py",
@@ -608,6 +609,30 @@ MUTANTS = [
         "        if name != target.path:\n",
         "        if False:\n",
         (f"{VEHICLE}::TestTheImage::test_the_primary_has_another_or_none",),
+    ),
+    Mutant(
+        "encrypted-form",
+        SECONDARY,
+        "judged = JudgedImage(source, form.path, form.length_bytes, form.hashes)",
+        "judged = source",
+        (f"{ENCRYPTED}::TestLies",),
+        "tuf1 and by_the_primary",
+    ),
+    Mutant(
+        "encrypted-plain",
+        "uptane_client/encrypted.py",
+        "return JudgedImage(_Decrypted(source, target, content_key), target.path, target.length_bytes, target.hashes)",
+        "return _Decrypted(source, target, content_key)",
+        (f"{ENCRYPTED}::TestLies",),
+        "tuf1 and another_image",
+    ),
+    Mutant(
+        "padding",
+        "crypto/cipher.py",
+        "if not 1 <= padding <= BLOCK_BYTES or self._held[-padding:] != bytes([padding]) * padding:",
+        "if False:",
+        (f"{ENCRYPTED}::TestLies",),
+        "tuf1 and padding",
     ),
     Mutant(
         "path-parts",

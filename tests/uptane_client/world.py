@@ -189,7 +189,8 @@ class Link:
             return lie
         for target in self._world.director.targets.values():
             if self._serial in target.ecus:
-                return target.path, Bytes(self._world.mirror.images[target.path])
+                form = target.travelling
+                return form.path, Bytes(self._world.mirror.images[form.path])
         return None
 
     def submit(self, nonce: int, raw: bytes) -> None:
