@@ -36,7 +36,6 @@ CONFIG_FILE = "/etc/swupdate.cfg"
 HARDWARE_FILE = "/etc/hwrevision"
 VERSIONS_FILE = "/etc/sw-versions"
 FWENV_CONFIG_FILE = "/etc/fw_env.config"
-DATABASE_FILE = "UniAuth.db"
 STANDARD_INPUT = "standard input"
 STATE_FOLDER = "/var/lib/swagent"
 LUA_PATH = "/etc/swagent/lua/?.lua;/usr/local/share/lua/VERSION/?.lua;/usr/share/lua/VERSION/?.lua"
@@ -366,11 +365,12 @@ def _gates_of_the_way_back(journal: Journal | None, loader: "Bootloader | None")
 def _gate_of_authorization(
     settings: InstallSettings, source: Source, hw: Device, loader: "Bootloader | None", bus: EventBus
 ) -> Gate:
+    from swagent.authdb import FILE_NAME
     from swagent.installer.gates.authorization import AuthorizationGate, Rules
 
     given = settings.authorization
     clock = SystemClock()
-    beside = os.path.join(os.path.dirname(source.name), DATABASE_FILE)
+    beside = os.path.join(os.path.dirname(source.name), FILE_NAME)
     has_folder = isinstance(source, FileSource) and source.name != STANDARD_INPUT
     path = given.get("database") or (beside if has_folder else "")
 

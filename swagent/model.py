@@ -299,11 +299,16 @@ class Planned(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What an update will do, entry by entry, in order of installation; scripts apart."""
+    """What an update will do, entry by entry, in order of installation; scripts apart.
+
+    Attributes:
+        database: the UniAuth.db that the image brings, None when it brings none.
+    """
 
     description: Description
     entries: tuple[Planned, ...]
     scripts: tuple[Planned, ...]
+    database: bytes | None = None
 
     @property
     def steps(self) -> int:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .ciphers import CipherClass
     from .lists import ListType
 
+FILE_NAME = "UniAuth.db"
 LIST_BUILT_INS: tuple[tuple[str, str], ...] = (
     ("activation_code", "lists:ACTIVATION_CODE"),
     ("date", "lists:DATE"),

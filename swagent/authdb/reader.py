@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from swagent.crypto.digest import sha256
 from swagent.errors import DeviceError, MetadataError, SwagentError
 
-from . import signing
+from . import FILE_NAME, signing
 from .crc16 import Crc16, crc16
 from .layout import (
     LP64,
@@ -28,7 +28,6 @@ from .layout import (
 if TYPE_CHECKING:
     from swagent.crypto.schemes import PublicKey
 
-FILE_NAME = "UniAuth.db"
 PIECE_BYTES = 1 << 20
 
 
@@ -41,6 +40,7 @@ class Database:
         trust: keys of which one must have signed it; empty asks for no signature.
 
     Attributes:
+        where: its path, or what it is called.
         size_bytes: of the file.
         abi: its layout.
         header: its header.
@@ -56,7 +56,7 @@ class Database:
 
     def __init__(self, fd: int, where: str, trust: "tuple[PublicKey, ...]" = ()) -> None:
         self._fd = fd
-        self._where = where
+        self.where = where
         self._digests: dict[Section, bytes] = {}
         try:
             self._read_structure()
@@ -93,7 +93,7 @@ class Database:
             digest.update(block)
             yield block
         if digest.digest() != self._digests[section]:
-            raise MetadataError(f"{self._where}: {section} has changed since it was verified")
+            raise MetadataError(f"{self.where}: {section} has changed since it was verified")
 
     # -- structure
 
@@ -207,8 +207,24 @@ class Database:
                 offset += len(part)
                 n_bytes -= len(part)
         except OSError as exc:
-            raise DeviceError(f"cannot be read: {exc.strerror}", path=self._where, errno=exc.errno) from exc
+            raise DeviceError(f"cannot be read: {exc.strerror}", path=self.where, errno=exc.errno) from exc
         return b"".join(parts)
+
+
+def open_bytes(data: bytes, where: str, trust: "tuple[PublicKey, ...]" = ()) -> Database:
+    """As ``open_database``, of a database in memory.
+
+    Raises:
+        DeviceError: there is no memory for it.
+        MetadataError, SignatureError: as of ``Database``.
+    """
+    try:
+        fd = os.memfd_create(FILE_NAME)
+        with open(os.dup(fd), "wb") as file:
+            file.write(data)
+    except OSError as exc:
+        raise DeviceError(f"{where}: {exc.strerror}", path=where, errno=exc.errno) from exc
+    return _database(fd, where, trust)
 
 
 def open_database(path: str, trust: "tuple[PublicKey, ...]" = ()) -> Database:
@@ -228,8 +244,12 @@ def open_database(path: str, trust: "tuple[PublicKey, ...]" = ()) -> Database:
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
         number = exc.errno if isinstance(exc, OSError) else None
         raise DeviceError(f"cannot open {path}: {reason}", path=path, errno=number) from exc
+    return _database(fd, path, trust)
+
+
+def _database(fd: int, where: str, trust: "tuple[PublicKey, ...]") -> Database:
     try:
-        return Database(fd, path, trust)
+        return Database(fd, where, trust)
     except BaseException:
         os.close(fd)
         raise

@@ -28,6 +28,7 @@ from swagent.versions import compare
 
 from .codecs import codec_for
 from .context import SessionContext
+from .database import take_database
 from .dryrun import read_everything
 from .env import FLOOR_VARIABLE, SessionEnv, Vars
 from .intake import Intake, take_in
@@ -140,6 +141,7 @@ class Session:
             variables=self._vars(description),
         )
         plan = self._plan(description, members)
+        plan = take_database(plan, intake.rest, self._members)
         self._transaction.reached(
             State.PLANNED,
             version=short(description.version),
@@ -253,7 +255,7 @@ class Session:
                 self._transaction.know(over_unconfirmed=short(policy.over_unconfirmed))
 
     def inspect(self) -> Inspection:
-        """Read the head of the archive and plan; touches no device and reads no member but the first two.
+        """Read the head of the archive and plan; touches no device and reads no member but the first ones.
 
         Raises:
             SwagentError: what an install would refuse as well; gates are left to the caller.
@@ -266,7 +268,7 @@ class Session:
                 warnings.append(
                     "the Lua code in this image, which nobody vouched for, was not run; it may change this"
                 )
-            plan = self._plan(description, members)
+            plan = take_database(self._plan(description, members), intake.rest, self._members)
         finally:
             self.close()
         return Inspection(plan, intake.signer, (*warnings, *self._planner.warnings))

@@ -1,6 +1,7 @@
 """The gate that asks UniAuth.db, from the command line to the codes on the lines of ``--json``."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -203,3 +204,63 @@ def test_codes_of_verdicts(error: str, code: int) -> None:
 def test_retired_codes_are_never_used() -> None:
     used = {value for name, value in vars(codes).items() if name.startswith("EV_")}
     assert not used & {0x3004, 0x3005, 0x3006, 0x3007}
+
+
+def bring(folder: Path, more: str = "", *, first: bool = True) -> None:
+    """The image with the database that lies beside it inside."""
+    entries = [
+        f'{{ filename = "UniAuth.db"; type = "dummy"; sha256 = "@UniAuth.db"; {more} }}',
+        f'{{ filename = "motd"; path = "{folder}/installed"; type = "rawfile"; }}',
+    ]
+    text = (
+        f'software = {{ version = "2.0"; files: ( {", ".join(entries if first else reversed(entries))} ); }};'
+    )
+    (folder / "sw-description").write_text(text)
+    words = ["make", "-s", "sw-description", "-o", "update.swu", "--unsigned"]
+    subprocess.run([SWAGENT, *words], cwd=folder, check=True, capture_output=True)
+    (folder / "UniAuth.db").unlink()
+
+
+@pytest.mark.parametrize("image", ["update.swu", "-"])
+def test_a_database_in_the_image(unit: Path, image: str) -> None:
+    configure(unit, required=True, msn="text:SN1")
+    make(unit / "UniAuth.db", [a_list("msn", "SN2")])
+    bring(unit)
+    code, events = install(unit, image)
+    assert (code, codes_of(events)[-2]) == (32, codes.EV_DATA_NOT_MATCH)
+    make(unit / "UniAuth.db", [a_list("msn", "SN1")])
+    bring(unit)
+    code, events = install(unit, image)
+    assert code == 0
+    done = next(event for event in events if event["event"] == "authorization.done")
+    assert done["databases"] == ["UniAuth.db in the image"]
+    checked = subprocess.run(
+        [SWAGENT, "check", "-f", "swupdate.cfg", "update.swu", "--allow-unsigned"],
+        cwd=unit,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r"^authorization +yes$", checked.stdout, re.MULTILINE)
+
+
+def test_the_one_in_the_image_and_the_one_beside_it_both_count(unit: Path) -> None:
+    make(unit / "UniAuth.db", [a_list("msn", "SN1")])
+    bring(unit)
+    make(unit / "UniAuth.db", [a_list("msn", "SN1", allow=False)])
+    assert install(unit)[0] == 32
+    make(unit / "UniAuth.db", [a_list("model_number", "M1")])
+    assert install(unit)[0] == 0
+
+
+@pytest.mark.parametrize("image", ["update.swu", "-"])
+def test_databases_in_images_that_are_not_to_be_believed(unit: Path, image: str) -> None:
+    configure(unit, msn="text:SN1")
+    make(unit / "UniAuth.db", [a_list("msn", "SN1")])
+    bring(unit, first=False)
+    assert install(unit, image)[0] == 10
+    make(unit / "UniAuth.db", [a_list("msn", "SN1")])
+    bring(unit)
+    data = (unit / "update.swu").read_bytes()
+    (unit / "update.swu").write_bytes(data.replace(b"UNI\0test", b"UNI\0best"))
+    assert install(unit, image)[0] == 21

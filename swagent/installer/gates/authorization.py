@@ -1,6 +1,7 @@
 """The gate that asks ``UniAuth.db``: may this unit have this update? (authorization db §3, §7)"""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from errno import ENOENT
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -58,35 +59,43 @@ class AuthorizationGate:
         Raises:
             AuthorizationRefused: a list says no, or cannot be judged; or the database is missing or not to be believed.
         """
-        database = self._open()
-        if database is None:
-            return
-        with database:
-            self._judge(database, plan.description)
-        self._tell("authorization.done", {"database": self._rules.path})
+        databases = self._open(plan.database)
+        with ExitStack() as opened:
+            for database in databases:
+                opened.enter_context(database)
+            for database in databases:
+                self._judge(database, plan.description)
+        if databases:
+            self._tell("authorization.done", {"databases": [database.where for database in databases]})
 
-    def _open(self) -> "Database | None":
+    def _open(self, brought: bytes | None) -> "list[Database]":
+        """That of the image, and that beside it or where the rules say: if there are both, both count."""
         rules = self._rules
-        if not rules.path and not rules.required:
-            return None
-        from swagent.authdb.reader import FILE_NAME, open_database
+        if brought is None and not rules.path and not rules.required:
+            return []
+        from swagent.authdb import FILE_NAME
+        from swagent.authdb.reader import open_bytes, open_database
         from swagent.authdb.signing import load_trust
 
+        found: list[Database] = []
         try:
+            trust = load_trust(rules.key_files)
+            if brought is not None:
+                found.append(open_bytes(brought, f"{FILE_NAME} in the image", trust))
             if rules.path:
-                return open_database(rules.path, load_trust(rules.key_files))
-        except DeviceError as exc:
-            if exc.errno != ENOENT:
-                raise self._refusal("database", exc.message) from exc
+                found.append(open_database(rules.path, trust))
         except SwagentError as exc:
-            raise self._refusal("database", exc.message, exc.hint) from exc
-        if not rules.required:
-            return None
-        raise self._refusal(
-            "missing",
-            f"{rules.path or FILE_NAME} is missing, and this unit is not updated without it",
-            "put it beside the image, or where `database` in the group authorization says",
-        )
+            if not isinstance(exc, DeviceError) or exc.errno != ENOENT:
+                for database in found:
+                    database.close()
+                raise self._refusal("database", exc.message, exc.hint) from exc
+        if not found and rules.required:
+            raise self._refusal(
+                "missing",
+                f"{rules.path or FILE_NAME} is missing, and this unit is not updated without it",
+                "put it beside the image, or where `database` in the group authorization says",
+            )
+        return found
 
     def _judge(self, database: "Database", description: Description) -> None:
         from swagent.authdb import known_ciphers, known_lists
@@ -96,7 +105,8 @@ class AuthorizationGate:
         rules = self._rules
         if rules.project and database.header.project != rules.project:
             raise self._refusal(
-                "database", f"{rules.path} is of project {database.header.project!r}, not {rules.project!r}"
+                "database",
+                f"{database.where} is of project {database.header.project!r}, not {rules.project!r}",
             )
         try:
             key = read_key(rules.records_key_file) if rules.records_key_file else None
