@@ -151,7 +151,7 @@ def _signer(args: Args, state: str, encoding: "Codec") -> "Signer":
     from swagent.uptane_client.provision import own_key
 
     name = args.get("ecu-key")
-    return Signer(schemes.load_private(name) if name else own_key(state), encoding)
+    return Signer(schemes.open_private(name) if name else own_key(state), encoding)
 
 
 def _image_keys(args: Args, serial: str) -> "Mapping[str, ImageKey]":

@@ -46,6 +46,7 @@ class FileKey:
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
         self.where = where
+        self._key = key
         self._rsa = key if isinstance(key, RSAPrivateKey) else None
         self._ec = key if not isinstance(key, RSAPrivateKey) else None
         self.kind = "rsa" if self._rsa is not None else "ec"
@@ -59,6 +60,12 @@ class FileKey:
         if self._ec is not None and scheme == "ecdsa":
             return _sign_ecdsa(content, self._ec)
         raise SettingsError(f"{self.where} cannot sign by {scheme}")
+
+    def public_der(self) -> bytes:
+        """Its public half."""
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        return self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -3,11 +3,11 @@
 Nothing here believes a key identifier: whoever asks has looked the key up, and gets yes or no.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from swagent.errors import SettingsError
 
-from . import keys
+from . import keys, uri
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -149,6 +149,22 @@ def _verify(key: keys.PublicKey, scheme: str, signature: bytes, content: bytes) 
         key.ec.verify(signature, content, ECDSA(algorithm))
 
 
+class Signing(Protocol):
+    """What signs by one scheme, wherever it is."""
+
+    scheme: str
+    public: str
+
+    @property
+    def kind(self) -> str:
+        """``ed25519``, ``rsa`` or ``ecdsa``."""
+        ...
+
+    def sign(self, content: bytes) -> bytes:
+        """The signature over ``content``."""
+        ...
+
+
 class PrivateKey:
     """A key that signs by one scheme.
 
@@ -245,6 +261,59 @@ def from_seed(seed: bytes) -> PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     return PrivateKey(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+class KeyElsewhere:
+    """A key that signs where it is, such as in a token; a ``Signing`` as ``PrivateKey`` is.
+
+    Args:
+        key: what ``uri`` opened.
+
+    Attributes:
+        scheme: the scheme.
+        public: the public value, as ``load`` takes it.
+
+    Raises:
+        SettingsError: a key that no scheme of SHA-256 goes with.
+    """
+
+    def __init__(self, key: uri.SigningKey) -> None:
+        from base64 import encodebytes
+
+        self._key = key
+        self.scheme, self._how = (RSA_PSS, "rsa-pss") if key.kind == "rsa" else (ECDSA_P256, "ecdsa")
+        text = encodebytes(key.public_der()).decode().replace("\n", "")
+        lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+        self.public = "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
+        try:
+            load(self.scheme, self.public)
+        except ValueError as exc:
+            raise SettingsError(f"{key.where} cannot be used: {exc}") from exc
+
+    @property
+    def kind(self) -> str:
+        """``rsa`` or ``ecdsa``."""
+        return SCHEMES[self.scheme][0]
+
+    def sign(self, content: bytes) -> bytes:
+        """The signature over ``content``.
+
+        Raises:
+            SettingsError: whoever holds the key refuses, or is gone.
+        """
+        return self._key.sign(content, self._how)
+
+
+def open_private(name: str) -> Signing:
+    """A private key by its name: a path, or a URI of a scheme that ``uri`` knows.
+
+    Raises:
+        SettingsError: it cannot be used.
+        RegistrationError: what opens such URIs cannot be loaded.
+    """
+    if uri.scheme_of(name) in ("", "file"):
+        return load_private(name)
+    return KeyElsewhere(uri.find(name).signing_key(name, None))
 
 
 def load_private(name: str, password: bytes | None = None) -> PrivateKey:

@@ -29,6 +29,7 @@ PIN_VARIABLE = "PKCS11_PIN"
 
 _PATH_ATTRIBUTES = ("token", "serial", "manufacturer", "model", "slot-id", "object", "id", "type")
 _QUERY_ATTRIBUTES = ("pin-source", "pin-value", "module-path")
+_RSA_OID = "1.2.840.113549.1.1.1"
 _SHA256_OID = "2.16.840.1.101.3.4.2.1"
 _PIN_MAX_BYTES = 256
 
@@ -171,6 +172,33 @@ class TokenSigner:
                     *(der.write_integer(int.from_bytes(part, "big")) for part in (both[:half], both[half:])),
                 )
         raise SettingsError(f"{self.where} cannot sign by {scheme}")
+
+    def public_der(self) -> bytes:
+        """Its public half, which stands beside it in the token.
+
+        Raises:
+            SettingsError: it does not, or the token refuses.
+        """
+        import pkcs11
+        from pkcs11.util.ec import encode_ec_public_key
+        from pkcs11.util.rsa import encode_rsa_public_key
+
+        with _translated(self.where):
+            wanted = {
+                pkcs11.Attribute.CLASS: pkcs11.ObjectClass.PUBLIC_KEY,
+                pkcs11.Attribute.ID: self._key[pkcs11.Attribute.ID],
+            }
+            found: list[Any] = list(self._session.get_objects(wanted))
+            if len(found) != 1:
+                raise SettingsError(
+                    f"{self.where}: the token has {len(found) or 'no'} public key{'s' * (len(found) > 1)} beside it",
+                    hint="put its public half there, with the same id",
+                )
+            if self.kind == "ec":
+                return bytes(encode_ec_public_key(found[0]))
+            numbers = der.write(der.BIT_STRING, b"\0", encode_rsa_public_key(found[0]))
+            algorithm = der.write(der.SEQUENCE, der.write_oid(_RSA_OID), der.write(der.NULL))
+            return der.write(der.SEQUENCE, algorithm, numbers)
 
     def close(self) -> None:
         """End the session."""

@@ -40,6 +40,14 @@ class SigningKey(Protocol):
         """
         ...
 
+    def public_der(self) -> bytes:
+        """Its public half as SubjectPublicKeyInfo.
+
+        Raises:
+            SettingsError: whoever holds the key does not tell.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of it."""
         ...

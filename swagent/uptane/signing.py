@@ -1,6 +1,6 @@
 """Keys that sign metadata and reports: a private key, and the name that the metadata gives it."""
 
-from swagent.crypto.schemes import PrivateKey
+from swagent.crypto.schemes import Signing
 
 from .codecs.base import Codec
 from .metadata import Key
@@ -14,7 +14,7 @@ class Signer:
         codec: the encoding whose identifier the key has.
     """
 
-    def __init__(self, private: PrivateKey, codec: Codec) -> None:
+    def __init__(self, private: Signing, codec: Codec) -> None:
         self._private = private
         named = Key("", private.kind, private.scheme, private.public)
         self.key = named._replace(keyid=codec.keyid(named))

@@ -606,7 +606,7 @@ MUTANTS = [
     Mutant(
         "image-name",
         SECONDARY,
-        "        if name != target.path:\n",
+        "        if name != form.path:\n",
         "        if False:\n",
         (f"{VEHICLE}::TestTheImage::test_the_primary_has_another_or_none",),
     ),
@@ -621,8 +621,8 @@ MUTANTS = [
     Mutant(
         "encrypted-plain",
         "uptane_client/encrypted.py",
-        "return JudgedImage(_Decrypted(source, target, content_key), target.path, target.length_bytes, target.hashes)",
-        "return _Decrypted(source, target, content_key)",
+        "    return JudgedImage(\n        _Decrypted(source, target, content_key), target.path",
+        "    return (\n        _Decrypted(source, target, content_key)) or (target.path",
         (f"{ENCRYPTED}::TestLies",),
         "tuf1 and another_image",
     ),

@@ -260,3 +260,30 @@ def test_private_key_files_that_others_can_read(tmp_path: Path) -> None:
         os.close(write_end)
         assert sign(CONTENT, key_file=f"/dev/fd/{read_end}")
     os.close(read_end)
+
+
+@pytest.mark.parametrize(("label", "scheme"), [("rsa", "rsassa-pss-sha256"), ("ec", "ecdsa-sha2-nistp256")])
+def test_reports_are_signed_in_the_token(token: Token, label: str, scheme: str) -> None:
+    from swagent.crypto import schemes
+
+    key = schemes.open_private(token.uri(label))
+    assert key.scheme == scheme
+    assert schemes.load(scheme, key.public).made(key.sign(CONTENT), CONTENT)
+    assert not schemes.load(scheme, key.public).made(key.sign(CONTENT), CONTENT + b"!")
+
+
+def test_a_curve_that_no_scheme_of_ours_signs(token: Token) -> None:
+    from swagent.crypto import schemes
+
+    token.generate("p384", 97, "EC:secp384r1")
+    with pytest.raises(SettingsError, match="P-384"):
+        schemes.open_private(token.uri("p384"))
+
+
+def test_a_key_without_its_public_half(token: Token) -> None:
+    from swagent.crypto import schemes
+
+    token.generate("alone", 98, "rsa:2048")
+    token.tool("--delete-object", "--type", "pubkey", "--id", "62")
+    with pytest.raises(SettingsError, match="public key beside it"):
+        schemes.open_private(token.uri("alone"))
