@@ -18,7 +18,8 @@ def fit(name: str, text: str) -> str:
     if not datum:
         raise SettingsError(f"the {name} is empty")
     if not datum.isprintable() or len(datum.encode("utf-8", "surrogateescape")) > DATUM_BYTES_MAX:
-        raise SettingsError(f"the {name} {datum[:40]!r} is not one line of at most {DATUM_BYTES_MAX} bytes")
+        # not shown: it may be a secret
+        raise SettingsError(f"the {name} is not one line of at most {DATUM_BYTES_MAX} bytes")
     return datum
 
 

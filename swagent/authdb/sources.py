@@ -80,7 +80,8 @@ class UnitFacts:
         read = self._readers().get(scheme) if colon or uri.startswith("/") else None
         if read is None:
             known = ", ".join(self._readers())
-            raise SettingsError(f"{name} = {uri[:80]!r} names no source", hint=f"sources are {known}")
+            # not shown: it may be the datum itself, and a secret
+            raise SettingsError(f"the setting {name} names no source", hint=f"sources are {known}")
         return fit(name, read(rest))
 
     def _readers(self) -> dict[str, Callable[[str], str]]:

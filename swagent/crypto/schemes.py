@@ -98,12 +98,16 @@ def kind_of_pem(data: bytes) -> tuple[str, str]:
     blocks = keys.pem_blocks(data)
     if len(blocks) != 1 or blocks[0][0] != "PUBLIC KEY":
         raise ValueError("no single PEM public key")
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-    key = load_der_public_key(blocks[0][1])
+    try:
+        key = load_der_public_key(blocks[0][1])
+    except UnsupportedAlgorithm as exc:
+        raise ValueError(str(exc)) from exc
     if isinstance(key, Ed25519PublicKey):
         return "ed25519", key.public_bytes_raw().hex()
     text = data.decode("ascii")

@@ -162,7 +162,8 @@ def compiled(tmp_path: Path, source: str, abi: Abi) -> Path:
         [gcc, wide, "-o", program, tmp_path / "p.c"], capture_output=True, text=True, check=False
     )
     if run.returncode:
-        pytest.skip(f"gcc {wide} does not work here: apt-get install gcc-multilib")
+        package = "libc6-dev" if abi is LP64 else "gcc-multilib"
+        pytest.skip(f"gcc {wide} does not work here: apt-get install {package}")
     return program
 
 
