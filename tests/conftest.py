@@ -1,5 +1,8 @@
 """Fixtures that several rooms use."""
 
+import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import count
 from pathlib import Path
@@ -75,3 +78,11 @@ def key_ring(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
     (folder / "aes").write_text(f"{AES_KEY.hex()} {AES_IV.hex()}\n")
     (folder / "aes_other").write_text(f"{bytes(32).hex()} {AES_IV.hex()}\n")
     return KeyRing(**{field.name: folder / field.name for field in fields(KeyRing)})
+
+
+@pytest.fixture
+def quick_path() -> Iterator[Path]:
+    """A folder of this test's own, in memory where there is some: for databases, which sync often."""
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)

@@ -92,7 +92,7 @@ def make_primary(args: Args, bus: "EventBus") -> "Primary":
 
 
 def make_parts(args: Args, bus: "EventBus") -> "Parts":
-    """What a Primary works with, as the options describe it."""
+    """What a Primary works with, as the options describe it; its state folder is locked."""
     from swagent.app import boot_id
     from swagent.clock import SystemClock
     from swagent.uptane.codecs import codec
@@ -111,6 +111,7 @@ def make_parts(args: Args, bus: "EventBus") -> "Parts":
     identity = Identity(args.get("vin") or "", needed(args, "ecu-serial"), needed(args, "hardware-id"))
     director = RepositorySource(needed(args, "director"), clock)
     image = RepositorySource(needed(args, "image-repo"), clock)
+    lock_state(state)
     metadata = FileStore(os.path.join(state, "metadata"), encoding.extension)
     vehicle = Vehicle(os.path.join(state, "vehicle.sqlite"))
     time_key = key_from_fact(vehicle.fact("time_key"))
@@ -123,17 +124,17 @@ def make_parts(args: Args, bus: "EventBus") -> "Parts":
         metadata,
         vehicle,
         ImageStore(os.path.join(state, "targets"), clock.monotonic_s),
-        _signer(args, state, encoding),
+        make_signer(args, state, encoding),
         clock,
         bus,
         policy=Policy(
-            time_fresh_s=_seconds(args.get("time-fresh"), 86400.0),
+            time_fresh_s=seconds(args, "time-fresh", 86400.0),
             system_time=args.on("system-time"),
             all_or_none=not args.on("each-alone"),
         ),
         time_key=time_key,
         boot_id=boot_id(),
-        image_keys=_image_keys(args, identity.serial),
+        image_keys=image_keys(args, identity.serial),
     )
     if args.on("trust-on-first-use"):
         from swagent.uptane_client.provision import trust_on_first_use
@@ -144,8 +145,8 @@ def make_parts(args: Args, bus: "EventBus") -> "Parts":
     )
 
 
-def _signer(args: Args, state: str, encoding: "Codec") -> "Signer":
-    """The Primary's key; one of its own is made where none is named."""
+def make_signer(args: Args, state: str, encoding: "Codec") -> "Signer":
+    """An ECU's key; one of its own is made where none is named."""
     from swagent.crypto import schemes
     from swagent.uptane.signing import Signer
     from swagent.uptane_client.provision import own_key
@@ -154,7 +155,8 @@ def _signer(args: Args, state: str, encoding: "Codec") -> "Signer":
     return Signer(schemes.open_private(name) if name else own_key(state), encoding)
 
 
-def _image_keys(args: Args, serial: str) -> "Mapping[str, ImageKey]":
+def image_keys(args: Args, serial: str) -> "Mapping[str, ImageKey]":
+    """What opens images that were encrypted for an ECU, as ``--image-key`` says."""
     name = args.get("image-key")
     if not name:
         return {}
@@ -200,9 +202,38 @@ def _installers(args: Args, bus: "EventBus") -> "Mapping[str, EcuInstaller]":
     return {needed(args, "ecu-serial"): SwuInstaller(settings, bus, os.environ)}
 
 
-def _seconds(text: str | None, usual_s: float) -> float:
+def seconds(args: Args, name: str, usual_s: float) -> float:
+    """An option that takes seconds.
+
+    Raises:
+        UsageError: it is no number of them.
+    """
+    text = args.get(name)
     if text is None:
         return usual_s
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise UsageError(f"--time-fresh takes seconds, not {text[:20]!r}")
+    if not text.isascii() or not text.isdecimal() or not 1 <= len(text) <= 9 or not int(text):
+        raise UsageError(f"--{name} takes seconds, not {text[:20]!r}")
     return float(text)
+
+
+def lock_state(state: str) -> None:
+    """Take a state folder for this process; it is let go when the process ends.
+
+    Raises:
+        Busy: another process works with it.
+        DeviceError: it cannot be made.
+    """
+    import fcntl
+
+    from swagent.errors import Busy, DeviceError
+    from swagent.store.atomic import make_folders
+
+    path = os.path.join(state, ".lock")
+    try:
+        make_folders(state)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise Busy(f"another process works with {state}", hint="is swagent-uptane.service running?") from exc
+    except OSError as exc:
+        raise DeviceError(f"cannot lock {path}: {exc.strerror}", path=path, errno=exc.errno) from exc

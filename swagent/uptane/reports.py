@@ -17,6 +17,10 @@ class InstalledImage(NamedTuple):
     hashes: Mapping[str, str] = NO_MAPPING
 
 
+UNKNOWN_IMAGE = InstalledImage("unknown", 0, {"sha256": "0" * 64})
+"""What an ECU reports that has not installed anything yet."""
+
+
 class EcuReport(NamedTuple):
     """An ECU version manifest.
 

@@ -19,7 +19,7 @@ from swagent.uptane.assignment import Assigned, assign, judge_agreement
 from swagent.uptane.attested import NONCE_MAX
 from swagent.uptane.codecs.base import Codec
 from swagent.uptane.metadata import DIRECTOR, IMAGE, TARGETS, Key, Target, Targets
-from swagent.uptane.reports import EcuReport, InstalledImage, VehicleReport
+from swagent.uptane.reports import UNKNOWN_IMAGE, EcuReport, InstalledImage, VehicleReport
 from swagent.uptane.rules import Rules
 from swagent.uptane.signing import Signer
 
@@ -30,13 +30,20 @@ from .images import ImageStore
 from .refresh import Refresh
 from .sources import DirectorService, RepositorySource, TimeSource
 from .timekeeping import TimeKeeper
-from .vehicle import Ecu, Pending, Result, Vehicle
+from .vehicle import (
+    DOWNLOAD_FAILED,
+    INSTALL_FAILED,
+    NEEDS_COMPLETION,
+    OK,
+    VERIFICATION_FAILED,
+    Ecu,
+    Pending,
+    Result,
+    Vehicle,
+)
 
 if TYPE_CHECKING:
     from swagent.crypto.imagekey import ImageKey
-
-OK, VERIFICATION_FAILED, INSTALL_FAILED, DOWNLOAD_FAILED, NEEDS_COMPLETION = 0, 3, 4, 5, 21
-"""aktualizr's result codes (uptane §6)."""
 
 
 class Identity(NamedTuple):
@@ -95,6 +102,7 @@ class Parts(NamedTuple):
     paused: Callable[[], None] = lambda: None
     handover: HandOver | None = None
     image_keys: "Mapping[str, ImageKey]" = MappingProxyType({})
+    random: Callable[[int], bytes] = os.urandom
 
 
 class Cycle(NamedTuple):
@@ -118,11 +126,14 @@ class Primary:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._session = os.urandom(6).hex()
-        self._started_s = parts.clock.monotonic_s()
+        self._begin()
         who = parts.identity
         parts.vehicle.identify({"vin": who.vin, "serial": who.serial, "dialect": parts.codec.name})
         parts.vehicle.add_ecu(who.serial, who.hardware_id, InstalledImage("", 0))
+
+    def _begin(self) -> None:
+        self._session = self._parts.random(6).hex()
+        self._started_s = self._parts.clock.monotonic_s()
 
     # -- the whole
 
@@ -133,6 +144,7 @@ class Primary:
             UptaneError: something did not pass; nothing was installed.
             SwagentError: something failed; the report tells.
         """
+        self._begin()
         self._tell("update.started", facts={"source": "uptane", "size": None})
         failure: SwagentError | None = None
         done = Cycle("nothing-to-do", {})
@@ -189,7 +201,7 @@ class Primary:
         parts = self._parts
         keeper = self._timekeeper()
         if parts.time is not None:
-            nonces = (int.from_bytes(os.urandom(4)) & NONCE_MAX, *parts.vehicle.take_nonces())
+            nonces = (int.from_bytes(parts.random(4)) & NONCE_MAX, *parts.vehicle.take_nonces())
             try:
                 keeper.take(parts.time.ask(nonces), nonces)
             except TransportError as exc:
@@ -441,7 +453,7 @@ class Primary:
         own = parts.vehicle.ecus()[who.serial]
         report = EcuReport(
             who.serial,
-            own.installed if own.installed.path else InstalledImage("unknown", 0, {"sha256": "0" * 64}),
+            own.installed if own.installed.path else UNKNOWN_IMAGE,
             known.time_s,
             known.previous_s,
             attacks,

@@ -89,18 +89,28 @@ def trust_on_first_use(parts: "Parts") -> None:
 
 
 def own_key(state: str) -> schemes.PrivateKey:
-    """The Primary's key in its state folder; made there when it is missing.
+    """An ECU's key in its state folder; made there when it is missing.
 
     Raises:
         SettingsError: it cannot be used.
         DeviceError: it cannot be written.
     """
-    path = os.path.join(state, "ecu.key")
+    return key_at(os.path.join(state, "ecu.key"))
+
+
+def key_at(path: str) -> schemes.PrivateKey:
+    """A private key in a file; made there when it is missing.
+
+    Raises:
+        SettingsError: it cannot be used.
+        DeviceError: it cannot be written.
+    """
     if not os.path.exists(path):
+        folder = os.path.dirname(path) or "."
         try:
-            make_folders(state, mode=0o755)
+            make_folders(folder, mode=0o755)
         except OSError as exc:
-            raise DeviceError(f"cannot make {state}: {exc.strerror}", path=state, errno=exc.errno) from exc
+            raise DeviceError(f"cannot make {folder}: {exc.strerror}", path=folder, errno=exc.errno) from exc
         replace(path, schemes.generate().pem(), mode=0o600)
     return schemes.load_private(path)
 

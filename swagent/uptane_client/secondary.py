@@ -29,12 +29,12 @@ from .encrypted import opened
 from .files import FileStore
 from .refresh import Refresh
 from .timekeeping import TimeKeeper
-from .vehicle import Vehicle
+from .vehicle import NEEDS_COMPLETION, Pending, Vehicle
 
 if TYPE_CHECKING:
     from swagent.crypto.imagekey import ImageKey
 
-NO_UPDATE, NOT_NEEDED, UPDATED = "no-update", "no-update-needed", "updated"
+NO_UPDATE, NOT_NEEDED, UPDATED, PENDING = "no-update", "no-update-needed", "updated", "pending"
 
 
 class PrimaryLink(Protocol):
@@ -95,6 +95,7 @@ class Parts(NamedTuple):
     director_keys: tuple[Mapping[str, Key], RoleKeys] | None = None
     log: Callable[[str, str], None] = lambda level, message: None
     image_key: "ImageKey | None" = None
+    random: Callable[[int], bytes] = os.urandom
 
 
 class Secondary:
@@ -107,7 +108,8 @@ class Secondary:
 
     def __init__(self, parts: Parts, factory: InstalledImage) -> None:
         self._parts = parts
-        self._session = os.urandom(6).hex()
+        self.serial = parts.serial
+        self._session = parts.random(6).hex()
         parts.memory.identify({"vin": parts.vin, "serial": parts.serial, "dialect": parts.codec.name})
         parts.memory.add_ecu(parts.serial, parts.hardware_id, factory)
         self._time = TimeKeeper(
@@ -120,7 +122,7 @@ class Secondary:
         )
 
     def cycle(self) -> str:
-        """Everything once; returns ``no-update``, ``no-update-needed`` or ``updated``.
+        """Everything once; returns ``no-update``, ``no-update-needed``, ``updated`` or ``pending`` (for a reboot).
 
         Raises:
             UptaneError: something did not pass; what runs is as it was.
@@ -129,6 +131,7 @@ class Secondary:
         failure: SwagentError | None = None
         result = NO_UPDATE
         try:
+            self.complete_pending()
             result = self._update()
         except UptaneError as exc:
             self._parts.memory.note_attack(exc.message)
@@ -152,10 +155,11 @@ class Secondary:
         ecu = parts.memory.ecus()[parts.serial]
         if ecu.installed.path == target.path and dict(ecu.installed.hashes) == dict(target.hashes):
             return NOT_NEEDED
+        if parts.memory.pending():
+            return PENDING
         if not parts.link.update_exists():
             return NO_UPDATE
-        self._install(target)
-        return UPDATED
+        return self._install(target)
 
     # -- time
 
@@ -235,7 +239,7 @@ class Secondary:
 
     # -- the image
 
-    def _install(self, target: Target) -> None:
+    def _install(self, target: Target) -> str:
         parts = self._parts
         found = parts.link.image()
         if found is None:
@@ -252,12 +256,31 @@ class Secondary:
         judged = JudgedImage(source, form.path, form.length_bytes, form.hashes)
         plain = opened(judged, target, parts.image_key)
         request = InstallRequest(target.path, plain, target.length_bytes, target.hashes, "uptane")
-        parts.installer.install(request)
         image = InstalledImage(target.path, target.length_bytes, target.hashes)
+        # before it begins: after a cut the installer's own journal tells what became of it
+        parts.memory.keep_pending(Pending(parts.serial, image, target.release_counter, "", parts.boot_id))
+        try:
+            outcome = parts.installer.install(request)
+        except SwagentError:
+            parts.memory.drop_pending(parts.serial)
+            raise
+        if outcome.code == NEEDS_COMPLETION:
+            return PENDING
         parts.memory.installed(parts.serial, image, target.release_counter)
         parts.bus.publish(
             Event("ecu.updated", time_s=parts.clock.now_s(), session=self._session, artifact=target.path)
         )
+        return UPDATED
+
+    def complete_pending(self) -> None:
+        """After a reboot: what became of what waited for it."""
+        memory = self._parts.memory
+        for serial, pending in memory.pending().items():
+            done = self._parts.installer.completed()
+            if done:
+                memory.installed(serial, pending.image, pending.release_counter)
+            elif done is not None:
+                memory.drop_pending(serial)
 
     # -- the report
 
@@ -270,7 +293,7 @@ class Secondary:
         parts = self._parts
         nonce = parts.memory.fact("nonce")
         if nonce is None:
-            nonce = int.from_bytes(os.urandom(4)) & NONCE_MAX
+            nonce = int.from_bytes(parts.random(4)) & NONCE_MAX
             parts.memory.keep_fact("nonce", nonce)
         last, attacks = parts.memory.attacks()
         known = self._time.attested

@@ -65,7 +65,8 @@ class Resources:
             target = desk.assigned(serial)
             if target is None:
                 return Answer(404)
-            facts = {"name": target.path, "length": target.length_bytes, "fetched": desk.has_fetched(target)}
+            form = target.travelling
+            facts = {"name": form.path, "length": form.length_bytes, "fetched": desk.has_fetched(target)}
             return Answer(200, json.dumps(facts).encode(), "application/json")
         return self._image(serial) if what == "image" else Answer(404)
 

@@ -5,10 +5,7 @@ from pathlib import Path
 import pytest
 
 from swagent.uptane.codecs import NAMES
-from tests.uptane_client.conftest import quick_path
 from tests.uptane_client.world import World
-
-__all__ = ["quick_path"]
 
 
 @pytest.fixture(params=NAMES)

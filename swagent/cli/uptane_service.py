@@ -1,0 +1,81 @@
+"""What the services of Uptane share: how they poll, log and end."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from swagent.errors import SwagentError
+
+from .options import Args, Option
+from .uptane_parts import HOW, OUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from swagent.events import EventBus
+    from swagent.vehicle.polling import Stop
+
+    from .screen import Screen
+
+INTERVAL_OPTION = Option(
+    "interval", metavar="SECONDS", group=HOW, help="between two cycles, a tenth more or less; 3600"
+)
+JSON_OPTION = Option("json", group=OUT, help="one event a line, for programs")
+
+
+class Log:
+    """Publishes lines: level and line."""
+
+    def __init__(self, bus: "EventBus") -> None:
+        from swagent.clock import SystemClock
+
+        self._bus = bus
+        self._clock = SystemClock()
+
+    def __call__(self, level: str, line: str) -> None:
+        """Publish one."""
+        from swagent.events import Event
+
+        self._bus.publish(Event("log", time_s=self._clock.now_s(), message=line, facts={"level": level}))
+
+
+def make_screen(args: Args, bus: "EventBus") -> "Screen":
+    """Lines for people, or with ``--json`` for programs."""
+    from .screen import Screen
+    from .uptane_lines import Lines
+
+    if args.on("json"):
+        from .jsonlines import JsonLines
+
+        return Screen(bus, JsonLines(sys.stdout))
+    return Screen(bus, Lines(sys.stdout, chatty=True))
+
+
+def stop_by_signal() -> "Stop":
+    """Asked to stop by SIGTERM and SIGINT."""
+    import signal
+
+    from swagent.vehicle.polling import Stop
+
+    stop = Stop()
+
+    def ask(number: int, frame: "FrameType | None") -> None:
+        stop.ask()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return stop
+
+
+def repeat(step: "Callable[[], None]", stop: "Stop", log: Log, *, interval_s: float) -> None:
+    """Do it until somebody wants the end."""
+    import os
+    from time import sleep
+
+    from swagent.clock import SystemClock
+    from swagent.vehicle.polling import poll
+
+    def tell(exc: SwagentError, wait_s: float) -> None:
+        log("error", f"{exc.message}; the next cycle follows in {wait_s:.0f} s")
+
+    poll(step, stop, SystemClock(), interval_s=interval_s, random=os.urandom, tell=tell, sleep=sleep)
