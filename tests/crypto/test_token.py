@@ -275,7 +275,7 @@ def test_reports_are_signed_in_the_token(token: Token, label: str, scheme: str) 
 def test_a_curve_that_no_scheme_of_ours_signs(token: Token) -> None:
     from swagent.crypto import schemes
 
-    token.generate("p384", 97, "EC:secp384r1")
+    token.tool("--keypairgen", "--key-type", "EC:secp384r1", "--label", "p384", "--id", "61")
     with pytest.raises(SettingsError, match="P-384"):
         schemes.open_private(token.uri("p384"))
 
