@@ -168,10 +168,7 @@ class StreamSource:
         Raises:
             ArchiveError: the stream ends before.
         """
-        scrap = memoryview(bytearray(min(WINDOW_BYTES, max(position - self.position, 1))))
-        while self.position < position:
-            if not self.readinto(scrap[: position - self.position]):
-                raise ArchiveError(f"{self.name} ends at byte {self.position}, in the middle of a member")
+        read_up_to(self, position)
 
     def attend(self, *, waiting: Callable[[], None], tell: Callable[[str, str], None]) -> None:
         """``waiting`` may stop it. (A signal alone does not interrupt a read: Python goes on reading after its handler,
@@ -224,13 +221,22 @@ class ReaderSource:
         Raises:
             ArchiveError: the reader ends before.
         """
-        scrap = memoryview(bytearray(min(WINDOW_BYTES, max(position - self.position, 1))))
-        while self.position < position:
-            if not self.readinto(scrap[: position - self.position]):
-                raise ArchiveError(f"{self.name} ends at byte {self.position}, in the middle of a member")
+        read_up_to(self, position)
 
     def attend(self, *, waiting: Callable[[], None], tell: Callable[[str, str], None]) -> None:
         """Nobody: whoever reads for us waits and tells by itself."""
+
+
+def read_up_to(source: Source, position: int) -> None:
+    """What ``seek`` does where bytes can only be read in order: read and drop.
+
+    Raises:
+        ArchiveError: the source ends before ``position``.
+    """
+    scrap = memoryview(bytearray(min(WINDOW_BYTES, max(position - source.position, 1))))
+    while source.position < position:
+        if not source.readinto(scrap[: position - source.position]):
+            raise ArchiveError(f"{source.name} ends at byte {source.position}, in the middle of a member")
 
 
 def _go_on() -> None:
