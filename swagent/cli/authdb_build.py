@@ -139,7 +139,7 @@ class Recipe:
 
 def run(args: Args) -> int:
     """Build, and say what came out."""
-    from swagent.authdb import known_ciphers
+    from swagent.authdb import known_ciphers, known_lists
     from swagent.authdb.ciphers import read_key
     from swagent.authdb.layout import ABIS
     from swagent.authdb.reader import open_database
@@ -147,6 +147,7 @@ def run(args: Args) -> int:
     from swagent.crypto.schemes import load_private
 
     from .authdb_show import summary
+    from .units import clean
 
     recipe = Recipe(args.arguments)
     values = recipe.values
@@ -164,6 +165,10 @@ def run(args: Args) -> int:
     )
     with open_database(values["output"]) as database:
         print(f"Built {summary(values['output'], database)}.")
+    types = known_lists()
+    for name in sorted({wanted.name for wanted in recipe.lists.values()}):
+        if name not in types:
+            print(f"warning: the list type {clean(name)} is not known here; units that do not know it refuse")
     return 0
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from swagent.authdb.crc16 import PERIOD_BYTES, Crc16, crc16
 from swagent.authdb.layout import ABIS, ILP32, LP64, Abi, Matching
-from swagent.authdb.reader import Database, open_database
+from swagent.authdb.reader import open_database
 from swagent.authdb.writer import rewrite
 from swagent.crypto import schemes
 from swagent.errors import DecryptError, DeviceError, MetadataError, SignatureError, SwagentError
@@ -226,7 +226,7 @@ def test_any_changed_byte_under_the_checksum_is_refused(tmp_path: Path, abi: Abi
     path = make(tmp_path / "x.db", [a_list("msn", "A1", "B22"), a_list("date", "2026-01-01..")], abi=abi)
     good = path.read_bytes()
     for at in (*range(4), *range(abi.crc_offset, abi.crc_offset + 2), *range(abi.header.size, len(good))):
-        for mask in range(1, 256, 7):
+        for mask in (0x01, 0x18, 0xFF):
             path.write_bytes(good[:at] + bytes([good[at] ^ mask]) + good[at + 1 :])
             with pytest.raises(MetadataError):
                 open_database(str(path))
@@ -396,4 +396,3 @@ def test_a_database_is_closed_when_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MetadataError):
         open_database(str(path))
     assert os.listdir("/proc/self/fd") == before
-    assert isinstance(Database, type)
