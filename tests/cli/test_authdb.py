@@ -64,9 +64,9 @@ def test_the_order_of_options_matters() -> None:
 
 
 def test_a_type_that_nobody_knows_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert build(*"--msn A --projet x -o x.db".split()) == 0
+    assert build("--msn", "A", "--projet", "x", "-o", "x.db") == 0
     assert "the list type projet is not known here" in capsys.readouterr().out
-    assert build(*"--msn A -o x.db".split()) == 0
+    assert build("--msn", "A", "-o", "x.db") == 0
     assert "warning" not in capsys.readouterr().out
 
 
