@@ -34,6 +34,7 @@ def test_the_wheel_has_all(wheel: Path) -> None:
     modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "swagent").rglob("*.py")}
     assert modules <= set(held)
     assert "swagent/py.typed" in held
+    assert any(name.endswith("/data/lib/systemd/system/swagent-uptane.service") for name in held)
     lua = {name.rsplit("/", 1)[1] for name in held if "/data/share/swagent/lua/" in name}
     assert {path.name for path in (PROJECT / "lua").glob("*.lua")} <= lua
     assert not [name for name in held if name.startswith("tests/")]
