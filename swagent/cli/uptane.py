@@ -8,6 +8,9 @@ COMMAND = Group(
     verbs=(
         ("provision", "uptane_provision", "give a vehicle the roots and keys that it begins with"),
         ("update", "uptane_update", "one cycle of a Primary"),
+        ("check", "uptane_check", "what an update would fetch"),
+        ("download", "uptane_download", "an update without its installation"),
+        ("status", "uptane_status", "the vehicle's ECUs, what they run, the last results"),
         ("daemon", "uptane_daemon", "the Primary as a service, its Secondaries served"),
         ("secondary", "uptane_secondary", "an ECU that gets everything from its Primary"),
         ("tuf", "uptane_tuf", "use a plain TUF repository: init, refresh, download"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from swagent.model import EcuInstaller
     from swagent.uptane.codecs import Codec
     from swagent.uptane.signing import Signer
-    from swagent.uptane_client.primary import Parts, Primary
+    from swagent.uptane_client.primary import Parts
     from swagent.uptane_client.sources import DirectorService, TimeSource
 
 DIALECTS = ("tuf1", "ak", "ref-json", "ref-der")
@@ -79,20 +79,14 @@ def needed(args: Args, name: str) -> str:
     return value
 
 
-def make_primary(args: Args, bus: "EventBus") -> "Primary":
-    """The Primary that the options describe.
+def make_parts(args: Args, bus: "EventBus") -> "Parts":
+    """What a Primary works with, as the options describe it; its state folder is locked.
 
     Raises:
         UsageError: an option is missing or makes no sense.
+        Busy: another process works with the state folder.
         SettingsError: the state folder belongs to another unit, there is no root, or a key cannot be used.
     """
-    from swagent.uptane_client.primary import Primary
-
-    return Primary(make_parts(args, bus))
-
-
-def make_parts(args: Args, bus: "EventBus") -> "Parts":
-    """What a Primary works with, as the options describe it; its state folder is locked."""
     from swagent.app import boot_id
     from swagent.clock import SystemClock
     from swagent.uptane.codecs import codec

@@ -5,7 +5,7 @@ import sys
 from swagent.errors import SwagentError, UsageError
 
 from .options import Args, Command, Option
-from .uptane_parts import HOW, IDENTITY_OPTIONS, OUT, POLICY_OPTIONS, SOURCE_OPTIONS, make_primary
+from .uptane_parts import HOW, IDENTITY_OPTIONS, OUT, POLICY_OPTIONS, SOURCE_OPTIONS, make_parts
 
 COMMAND = Command(
     name="uptane update",
@@ -27,25 +27,31 @@ COMMAND = Command(
 
 def run(args: Args) -> int:
     """One cycle; errors are raised (with ``--json`` they are the last line)."""
+    if not args.on("once"):
+        raise UsageError("say --once", hint="a service polls: see `swagent uptane daemon`")
+    return one_cycle(args)
+
+
+def one_cycle(args: Args, *, fetch: bool = True, install: bool = True) -> int:
+    """A cycle that goes as far as it is let; errors are raised (with ``--json`` they are the last line)."""
     from swagent.clock import SystemClock
     from swagent.events import EventBus, refused_early
+    from swagent.uptane_client.primary import Primary
 
-    from .screen import LateScreen, Screen
+    from .screen import Screen
     from .uptane_lines import Lines
 
-    if not args.on("once"):
-        raise UsageError("say --once", hint="a service polls: see swagent-uptane.service")
     bus = EventBus()
-    screen: Screen | LateScreen
     if args.on("json"):
         from .jsonlines import JsonLines
 
         screen = Screen(bus, JsonLines(sys.stdout))
     else:
-        screen = Screen(bus, Lines(sys.stdout))
+        screen = Screen(bus, Lines(sys.stdout, chatty=not fetch))
     primary = None
     try:
-        primary = make_primary(args, bus)
+        parts = make_parts(args, bus)
+        primary = Primary(parts._replace(policy=parts.policy._replace(fetch=fetch, install=install)))
         primary.cycle()
     except SwagentError as exc:
         if not args.on("json"):

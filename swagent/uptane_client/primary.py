@@ -60,12 +60,14 @@ class Policy(NamedTuple):
     Attributes:
         time_fresh_s: how old an attestation may be.
         system_time: whether the system's clock may stand in for an attested one.
+        fetch: whether images are fetched; without, what would be fetched is told.
         install: whether verified images are installed, where an ECU has an installer.
         all_or_none: whether nothing is installed when one image of the bundle does not pass.
     """
 
     time_fresh_s: float = 24 * 3600.0
     system_time: bool = False
+    fetch: bool = True
     install: bool = True
     all_or_none: bool = True
 
@@ -109,7 +111,8 @@ class Cycle(NamedTuple):
     """What a cycle came to.
 
     Attributes:
-        result: ``installed``, ``pending`` (a reboot completes it), ``downloaded`` or ``nothing-to-do``.
+        result: ``installed``, ``pending`` (a reboot completes it), ``downloaded``, ``available`` (nothing was
+            fetched, as policy wants it) or ``nothing-to-do``.
         targets: serial to the verified image for it.
     """
 
@@ -182,7 +185,12 @@ class Primary:
             self._log("info", "an installation waits for its reboot; nothing new is begun before")
             return Cycle("pending", {})
         image = self.refresh(IMAGE, now_s)
-        good = self._fetched(self._agreed(wanted, image))
+        agreed = self._agreed(wanted, image)
+        if agreed and not self._parts.policy.fetch:
+            for serial, target in sorted(agreed.items()):
+                self._log("info", f"{serial}: {target.path}, {target.length_bytes} bytes")
+            return Cycle("available", agreed)
+        good = self._fetched(agreed)
         self._hand_over(director, image, assigned)
         if not wanted:
             return Cycle("nothing-to-do", {})

@@ -205,3 +205,23 @@ def test_a_service_goes_on_after_errors(office: Office, begun: list[Service]) ->
 def test_refused_before_it_begins(office: Office, words: tuple[str, ...], code: int) -> None:
     provision(office.folder, "gw")
     swagent(office.folder, "daemon", *gateway(office.folder), *words, code=code)
+
+
+def test_parts_of_a_cycle(office: Office) -> None:
+    folder = office.folder
+    swagent(folder, "status", "--state", "gw", code=70)
+    provision(folder, "gw")
+    assert "nothing-to-do" in swagent(folder, "check", *gateway(folder))
+    office.director.targets.clear()
+    office.order()
+    for name in ("tcu.img", "v.img"):
+        del office.director.targets[name]
+    office.director.publish()
+    office.write()
+    found = swagent(folder, "check", *gateway(folder))
+    assert "GW1: gw.img, 15 bytes" in found
+    assert "available" in found
+    assert not (folder / "gw" / "targets" / "gw.img").exists()
+    assert "downloaded" in swagent(folder, "download", *gateway(folder))
+    assert (folder / "gw" / "targets" / "gw.img").read_bytes() == b"for the gateway"
+    assert "GW1 (gateway): unknown" in swagent(folder, "status", "--state", "gw")
