@@ -334,8 +334,8 @@ MUTANTS = [
     Mutant(
         "key-counts-once",
         TRUST,
-        "if public.identity in good:",
-        "if False and good.add(signature.keyid.encode()):",
+        "    good.add(public.identity)\n",
+        "    good.add(signature.keyid.encode())\n",
         (f"{REFRESH}::test_one_key_under_two_names_counts_once",),
     ),
     Mutant(

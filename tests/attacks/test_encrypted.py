@@ -9,6 +9,7 @@ from swagent.crypto.imagekey import ImageKey, load_image_key, wrap
 from swagent.errors import EndlessDataError, SettingsError
 from swagent.testing.repositories import encrypted_target, image_target
 from swagent.uptane.errors import TargetHashMismatch
+from swagent.uptane_client.encrypted import opened
 from tests.conftest import KeyRing
 from tests.uptane_client.world import FIRMWARE, PRIMARY, TCU, Bytes, World
 
@@ -16,7 +17,7 @@ from .scenes import attacks_told, nothing_installed, refuses
 
 AES = bytes(range(32))
 IMAGES = {"firmware.img": TCU, "info.img": PRIMARY}
-LONG = FIRMWARE * 40_000
+LONG = FIRMWARE * 2_000
 
 
 def order_encrypted(world: World, key: bytes = AES, wrapped: bytes = b"", data: bytes = FIRMWARE) -> None:
@@ -179,6 +180,18 @@ def padded_wrongly(data: bytes) -> bytes:
     padding = 16 - len(data) % 16
     cipher = Cipher(algorithms.AES(AES), CBC(bytes(16))).encryptor()
     return bytes(16) + cipher.update(data + bytes([0] * (padding - 1) + [padding]))
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 256 * 1024 - 16, 256 * 1024, 700_001])
+def test_any_length_by_any_buffer(size: int) -> None:
+    data = bytes(range(251)) * (size // 251 + 1)
+    data = data[:size]
+    target, sealed = encrypted_target(image_target("x.img", data), data, AES)
+    source = opened(Bytes(sealed), target, ImageKey(aes=AES))
+    buffer, found = memoryview(bytearray(100_003)), b""
+    while n := source.readinto(buffer):
+        found += buffer[:n]
+    assert found == data
 
 
 def test_key_files(tmp_path: Any, key_ring: KeyRing) -> None:
