@@ -22,6 +22,7 @@ NEW = b"newer " * 300
 def rotated(world: World) -> None:
     world.director.rotate(TIMESTAMP, SNAPSHOT)
     world.image.rotate(ROOT, TARGETS)
+    world.publish()
 
 
 def ordered(world: World) -> None:
