@@ -226,7 +226,7 @@ def lock_state(state: str) -> None:
     try:
         make_folders(state)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process: it may take the folder again
     except BlockingIOError as exc:
         raise Busy(f"another process works with {state}", hint="is swagent-uptane.service running?") from exc
     except OSError as exc:
