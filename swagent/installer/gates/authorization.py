@@ -1,5 +1,6 @@
 """The gate that asks ``UniAuth.db``: may this unit have this update? (authorization db §3, §7)"""
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from errno import ENOENT
@@ -71,8 +72,8 @@ class AuthorizationGate:
     def _open(self, brought: bytes | None) -> "list[Database]":
         """That of the image, and that beside it or where the rules say: if there are both, both count."""
         rules = self._rules
-        if brought is None and not rules.path and not rules.required:
-            return []
+        if brought is None and not rules.required and _is_missing(rules.path):
+            return []  # before anything is imported: most images have none
         from swagent.authdb import FILE_NAME
         from swagent.authdb.reader import open_bytes, open_database
         from swagent.authdb.signing import load_trust
@@ -124,3 +125,14 @@ class AuthorizationGate:
     def _refusal(self, reason: str, message: str, hint: str = "") -> AuthorizationRefused:
         self._tell("authorization.failed", {"reason": reason, "list": "", "datum": ""})
         return AuthorizationRefused(message, hint=hint)
+
+
+def _is_missing(path: str) -> bool:
+    """Whether there is surely nothing of this name; what cannot be looked at may be there."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
