@@ -44,15 +44,7 @@ class ImageStore:
         path = self.path(target)
         if not os.path.isfile(path) or os.path.islink(path):
             return False
-        try:
-            with open(path, "rb", buffering=0) as file:
-                judged = JudgedImage(
-                    _FromFile(file.fileno()), target.path, target.length_bytes, target.hashes
-                )
-                buffer = memoryview(bytearray(PIECE_BYTES))
-                while judged.readinto(buffer):
-                    pass
-        except (UptaneError, OSError):
+        if not is_image(path, target):
             self.remove(target)
             return False
         return True
@@ -110,28 +102,13 @@ class ImageStore:
         failure: SwagentError | None = None
         for folder, name in mirrors:
             try:
-                self._fetch_from(folder, name, target, path, progress)
+                fetch_image(folder, name, target, path, self._monotonic_s, progress)
             except (UptaneError, TransportError) as exc:
                 if failure is None or isinstance(exc, UptaneError):
                     failure = exc
                 continue
             return path
         raise failure or TransportError(f"there is no mirror to fetch {target.path} from")
-
-    def _fetch_from(
-        self, folder: Folder, name: str, target: Target, path: str, progress: Callable[[int], None]
-    ) -> None:
-        source = folder.open(name)
-        try:
-            watched = WatchedSpeed(source, target.path, self._monotonic_s)
-            judged = JudgedImage(watched, target.path, target.length_bytes, target.hashes)
-            with open_replacement(path) as file:
-                buffer = memoryview(bytearray(PIECE_BYTES))
-                while n := judged.readinto(buffer):
-                    file.write(buffer[:n])
-                    progress(n)
-        finally:
-            source.close()
 
     def _judge_room(self, target: Target) -> None:
         folder = os.path.dirname(self.path(target))
@@ -144,6 +121,47 @@ class ImageStore:
             raise DeviceError(
                 f"{folder} has no room for {target.path} ({target.length_bytes} bytes)", path=folder
             )
+
+
+def fetch_image(
+    folder: Folder,
+    name: str,
+    target: Target,
+    path: str,
+    monotonic_s: Callable[[], float],
+    progress: Callable[[int], None] = lambda n_bytes: None,
+) -> None:
+    """Fetch an image from one place; it takes the place of ``path`` when it is what was signed, and only then.
+
+    Raises:
+        UptaneError: it is not what was signed, or comes too slowly.
+        TransportError: it is not to be had.
+        DeviceError: it cannot be written.
+    """
+    source = folder.open(name)
+    try:
+        watched = WatchedSpeed(source, target.path, monotonic_s)
+        judged = JudgedImage(watched, target.path, target.length_bytes, target.hashes)
+        with open_replacement(path) as file:
+            buffer = memoryview(bytearray(PIECE_BYTES))
+            while n := judged.readinto(buffer):
+                file.write(buffer[:n])
+                progress(n)
+    finally:
+        source.close()
+
+
+def is_image(path: str, target: Target) -> bool:
+    """Whether a file can be read and is what was signed."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            judged = JudgedImage(_FromFile(file.fileno()), target.path, target.length_bytes, target.hashes)
+            buffer = memoryview(bytearray(PIECE_BYTES))
+            while judged.readinto(buffer):
+                pass
+    except (UptaneError, OSError):
+        return False
+    return True
 
 
 class _FromFile:

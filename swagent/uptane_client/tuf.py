@@ -5,16 +5,15 @@ import os
 from swagent.clock import Clock
 from swagent.errors import DeviceError, SettingsError, TransportError
 from swagent.net import Folder, HttpOptions, open_folder
-from swagent.store.atomic import make_folders, open_replacement, replace
+from swagent.store.atomic import make_folders, replace
 from swagent.uptane.codecs import codec
-from swagent.uptane.images import JudgedImage, WatchedSpeed
 from swagent.uptane.metadata import IMAGE, ROOT, Root, Target
 from swagent.uptane.rules import TUF
 
 from .files import FileStore
+from .images import fetch_image, is_image
 from .refresh import Fetch, Refresh
 
-PIECE_BYTES = 256 * 1024
 OPTIONS = HttpOptions(retries=2, retry_wait_s=0.5, timeout_s=10.0)
 
 
@@ -73,7 +72,7 @@ class TufClient:
         if target is None:
             raise SettingsError(f"the repository has no image {path}")
         place = os.path.join(target_dir, quote(path, safe=""))
-        if _is_there(place, target):
+        if os.path.isfile(place) and is_image(place, target):
             return place, False
         root = refresh.repository.root.body
         consistent = isinstance(root, Root) and root.consistent_snapshot
@@ -83,22 +82,11 @@ class TufClient:
             raise DeviceError(f"cannot make {target_dir}: {exc.strerror}", path=target_dir) from exc
         folder = open_folder(base_url, OPTIONS, self._clock)
         try:
-            self._fetch(folder, _hashed(path, target) if consistent else path, target, place)
+            name = _hashed(path, target) if consistent else path
+            fetch_image(folder, name, target, place, self._clock.monotonic_s)
         finally:
             folder.close()
         return place, True
-
-    def _fetch(self, folder: Folder, name: str, target: Target, place: str) -> None:
-        source = folder.open(name)
-        try:
-            watched = WatchedSpeed(source, target.path, self._clock.monotonic_s)
-            judged = JudgedImage(watched, target.path, target.length_bytes, target.hashes)
-            with open_replacement(place) as file:
-                buffer = memoryview(bytearray(PIECE_BYTES))
-                while n := judged.readinto(buffer):
-                    file.write(buffer[:n])
-        finally:
-            source.close()
 
 
 def begin(metadata_dir: str, root_file: str) -> None:
@@ -131,23 +119,3 @@ def _hashed(path: str, target: Target) -> str:
         raise TransportError(f"{path} has no hash")
     algorithm = "sha256" if "sha256" in target.hashes else next(iter(target.hashes))
     return f"{folder}{slash}{target.hashes[algorithm]}.{name}"
-
-
-def _is_there(place: str, target: Target) -> bool:
-    """Whether an image was fetched before, and is still what was signed."""
-    from swagent.errors import UptaneError
-    from swagent.net.folder import LocalFolder
-
-    if not os.path.isfile(place) or os.path.getsize(place) != target.length_bytes:
-        return False
-    source = LocalFolder(os.path.dirname(place)).open(os.path.basename(place))
-    buffer = memoryview(bytearray(PIECE_BYTES))
-    try:
-        judged = JudgedImage(source, target.path, target.length_bytes, target.hashes)
-        while judged.readinto(buffer):
-            pass
-    except (UptaneError, TransportError):
-        return False
-    finally:
-        source.close()
-    return True
