@@ -358,8 +358,17 @@ def _gates_of_the_way_back(journal: Journal | None, loader: "Bootloader | None")
         return []
     from swagent.installer.gates.fallback import FallbackGate
 
-    checked = os.path.isdir(CHECKS_FOLDER) and bool(os.listdir(CHECKS_FOLDER))
-    return [FallbackGate(journal, loader, checked=checked)]
+    return [FallbackGate(journal, loader, checked=_has_checks())]
+
+
+def _has_checks() -> bool:
+    """Whether there are checks for `swagent confirm`; a folder that cannot be looked into is taken to hold some."""
+    try:
+        return bool(os.listdir(CHECKS_FOLDER))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _gate_of_authorization(

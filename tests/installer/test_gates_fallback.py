@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from swagent import app
 from swagent.bootloader.none import NoBootloader
 from swagent.errors import PreflightRefused
 from swagent.installer.gates.fallback import FallbackGate, unconfirmed
@@ -80,3 +81,21 @@ def test_a_test_that_was_begun_holds_without_checks_too(tmp_path: Path) -> None:
     gate = gate_of(tmp_path, state=State.TESTING)
     with pytest.raises(PreflightRefused):
         FallbackGate(gate._journal, gate._bootloader, checked=False).check(PLAN, Unit())
+
+
+def test_where_checks_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "confirm.d"
+    monkeypatch.setattr(app, "CHECKS_FOLDER", str(folder))
+    assert not app._has_checks()
+    folder.mkdir()
+    assert not app._has_checks()
+    (folder / "10-network").touch()
+    assert app._has_checks()
+    monkeypatch.setattr(app, "CHECKS_FOLDER", str(folder / "10-network"))
+    assert not app._has_checks(), "no folder"
+
+    def denied(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.listdir", denied)
+    assert app._has_checks(), "what cannot be looked into may hold some"
