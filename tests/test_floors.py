@@ -49,6 +49,11 @@ OWNERS: dict[str, set[str]] = {
     "re2": {"authdb"},
     "urllib3": {"net"},
     "websockets": {"net"},
+    "aiohttp": {"web", "uptane_server", "lab"},  # the one HTTP server
+    "sqlalchemy": {"uptane_server"},
+    "alembic": {"uptane_server"},
+    "psycopg": {"uptane_server"},
+    "jinja2": {"uptane_server"},
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
