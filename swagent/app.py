@@ -673,7 +673,12 @@ def _http_options(given: Mapping[str, Any]) -> "HttpOptions":
         retries=given.get("retries", given.get("retry", defaults.retries)),
         retry_wait_s=given.get("retrywait", defaults.retry_wait_s),
         timeout_s=given.get("timeout", defaults.timeout_s),
+        connect_s=given.get("connection-timeout", defaults.connect_s),
         speed_max=given.get("max-download-speed", 0),
+        interface=given.get("interface", ""),
+        headers=((given["api_key_header"].rstrip(":"), given.get("api_key", "")),)
+        if given.get("api_key_header")
+        else (),
     )
 
 

@@ -166,15 +166,36 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
 which are ours alone."""
 
 _MAPPED_GROUPS: Mapping[str, frozenset[str]] = {
-    "download": frozenset(("url", "retry", "interface", "api_key_header", "api_key", *_PROCESS_KEYS)),
-    "delta": frozenset(("interface", "api_key_header", "api_key", *_PROCESS_KEYS)),
+    "download": frozenset(("retry",)),
+    "delta": frozenset(_PROCESS_KEYS),
     "authorization": frozenset(),
+    "suricatta": frozenset(),
+    "hawkbit": frozenset(_PROCESS_KEYS),
+    "gservice": frozenset(_PROCESS_KEYS),
 }
 """Groups that are kept as they are, each a mapping, with the keys in them that are not used."""
-_MAPPED_NUMBERS = {"retry": (0, 1000), "retries": (0, 1000), "retrywait": (0, 86_400), "timeout": (1, 86_400)}
+_MAPPED_NUMBERS = {
+    "retry": (0, 1000),
+    "retries": (0, 1000),
+    "retrywait": (0, 86_400),
+    "timeout": (1, 86_400),
+    "polldelay": (0, 31 * 86_400),
+    "initial-report-resend-period": (1, 86_400),
+    "connection-timeout": (1, 86_400),
+    "userid": (0, 2**31 - 1),
+    "groupid": (0, 2**31 - 1),
+}
 _SECRETS = frozenset(
-    ("authentication", "sslkeypassword", "proxy", "targettoken", "gatewaytoken", "activation_code")
+    ("authentication", "sslkeypassword", "proxy", "targettoken", "gatewaytoken", "activation_code", "api_key")
 )
+_PAIRS: Mapping[str, tuple[str, str]] = {
+    "identify": ("name", "value"),
+    "custom-http-headers": ("name", "value"),
+    "gservice.logevent": ("event", "format"),
+}
+"""Lists of two texts each, with the keys of the two."""
+_PAIRS_MAX = 256
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:?\Z")
 _BOUNDS = {
     "battery-min-percent": (0, 100),
     "lua-memory": (4, 4096),
@@ -191,7 +212,7 @@ _SPEED_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3}
 _LISTS = frozenset(("update-types", "processes", "identify", "custom-http-headers", "versions"))
 _ALIASES = {"ca-path": "public-key-file", "decryption-key-file": "aes-key-file"}
 _UNUSED_GLOBALS = frozenset(("gpg-home-dir", "gpgme-protocol", "hash-provider", "decrypt-provider"))
-_USED_LISTS = frozenset(("update-types", "versions"))
+_USED_LISTS = frozenset(("update-types", "versions", "identify", "custom-http-headers"))
 _KIND = {
     "s": "a text in double quotes",
     "S": "a text in double quotes",
@@ -245,6 +266,12 @@ class InstallSettings(NamedTuple):
         download: how to fetch from servers: SWUpdate's keys of the group ``download``, numbers as numbers.
         delta: the same for the parts that delta updates fetch, SWUpdate's group ``delta``.
         authorization: which UniAuth.db counts, and where the data of this unit are.
+        suricatta: which server tells of updates, SWUpdate's group ``suricatta``.
+        hawkbit: how to ask a hawkBit; what is missing here may stand in ``suricatta``.
+        gservice: how to ask a general server.
+        identify: what servers are told of this unit, name to value in order.
+        custom_http_headers: sent to those servers with every request.
+        logevent: of a general server: event to the format of what it is told, in order.
         origins: key to the place that set it, as ``swupdate.cfg:globals.select``; defaults have no entry.
         battery_min_percent: an update does not begin on a discharging battery with less; 0 for any.
         consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
@@ -293,6 +320,12 @@ class InstallSettings(NamedTuple):
     download: Mapping[str, Any] = MappingProxyType({})
     delta: Mapping[str, Any] = MappingProxyType({})
     authorization: Mapping[str, Any] = MappingProxyType({})
+    suricatta: Mapping[str, Any] = MappingProxyType({})
+    hawkbit: Mapping[str, Any] = MappingProxyType({})
+    gservice: Mapping[str, Any] = MappingProxyType({})
+    identify: tuple[tuple[str, str], ...] = ()
+    custom_http_headers: tuple[tuple[str, str], ...] = ()
+    logevent: tuple[tuple[str, str], ...] = ()
     battery_min_percent: int = 0
     consent_command: str = ""
     verify_write: bool = False
@@ -328,11 +361,11 @@ KEYS: Mapping[str, str] = (
         f"{group}.{key}": kind
         for group, unused in _MAPPED_GROUPS.items()
         for key, kind in KNOWN_KEYS[group].items()
-        if key not in unused
+        if key not in unused and kind != "*"
     }
 )
 """Keys that a layer may set, by SWUpdate's name or ours, with their type; those of
-``download``, ``delta`` and ``authorization`` begin with its name."""
+groups that are kept as they are begin with its name."""
 
 
 def layer(
@@ -427,13 +460,26 @@ def from_config(
                 settings = _with_slots(settings, f"{where}:swagent.slots", entries[0][1]["slots"])
         elif group in _MAPPED_GROUPS:
             unused = _MAPPED_GROUPS[group]
-            given = {f"{group}.{key}": value for key, value in entries[0][1].items() if key not in unused}
+            given = {
+                f"{group}.{key}": value
+                for key, value in entries[0][1].items()
+                if key not in unused and f"{group}.{key}" not in _PAIRS
+            }
             ignored += [f"{where}: {group}.{key} is not used" for key in entries[0][1] if key in unused]
             settings = layer(settings, given, origins={key: f"{where}:{key}" for key in given})
         elif group not in _USED_LISTS:
             ignored.append(f"{where}: {group} is not used")
     if "update-types" in tree:
         settings = _with_update_types(settings, where, _entries(where, "update-types", tree["update-types"]))
+    for name in _PAIRS:
+        group, _, key = name.partition(".")
+        content = tree.get(group)
+        if key and isinstance(content, Mapping):
+            content = content.get(key)
+        elif key:
+            continue
+        if content is not None:
+            settings = with_pairs(settings, name, _pairs(where, name, content), origin=f"{where}:{name}")
     if "versions" in tree:
         pairs = tuple(
             (_named(place, entry, "name"), _named(place, entry, "version"))
@@ -443,6 +489,30 @@ def from_config(
             versions=pairs, origins={**settings.origins, "versions": f"{where}:versions"}
         )
     return settings, ignored
+
+
+def with_pairs(
+    base: InstallSettings, name: str, pairs: tuple[tuple[str, str], ...], *, origin: str
+) -> InstallSettings:
+    """Settings with a list of pairs laid over what there was; the later of two with the same name wins.
+
+    Args:
+        base: the settings so far.
+        name: ``identify``, ``custom-http-headers`` or ``gservice.logevent``.
+        pairs: such as name and value.
+        origin: the place that sets them.
+
+    Raises:
+        SettingsError: a header cannot be one.
+    """
+    if name == "custom-http-headers":
+        pairs = tuple((key.removesuffix(":"), value) for key, value in pairs)
+        for key, value in pairs:
+            if not _HEADER.match(key) or not value.isascii() or not value.isprintable():
+                raise SettingsError(f"{origin}: {key[:40]!r} and its value make no header of HTTP")
+    field = name.rpartition(".")[2].replace("-", "_")
+    changes: dict[str, Any] = {field: tuple({**dict(getattr(base, field)), **dict(pairs)}.items())}
+    return base._replace(**changes, origins={**base.origins, name: origin})
 
 
 def from_environ(
@@ -499,6 +569,12 @@ def table(settings: InstallSettings) -> list[tuple[str, str, str]]:
     if settings.slots:
         shown = " ".join(f"{selection}={device}" for selection, device in settings.slots)
         rows.append(("slots", shown, settings.origins.get("slots", "default")))
+    for name in _PAIRS:
+        pairs = getattr(settings, name.rpartition(".")[2].replace("-", "_"))
+        hidden = name == "custom-http-headers"
+        if pairs:
+            shown = " ".join(f"{key}={'(set)' if hidden else value}" for key, value in pairs)
+            rows.append((name, shown, settings.origins.get(name, "default")))
     if settings.versions is not None:
         shown = " ".join(f"{name}={version}" for name, version in settings.versions)
         rows.append(("versions", shown, settings.origins.get("versions", "default")))
@@ -715,6 +791,25 @@ def _with_slots(base: InstallSettings, where: str, content: object) -> InstallSe
         selection = read_selection(_named(place, entry, "selection"), where=f"{place}.selection")
         slots.append((selection, _named(place, entry, "device")))
     return base._replace(slots=tuple(slots), origins={**base.origins, "slots": where})
+
+
+def _pairs(where: str, name: str, content: object) -> tuple[tuple[str, str], ...]:
+    first, second = _PAIRS[name]
+    if not isinstance(content, list | tuple) or len(content) > _PAIRS_MAX:
+        raise SettingsError(
+            f"{where}: {name} must be a list of at most {_PAIRS_MAX} groups",
+            hint=f'write {name.rpartition(".")[2]} : ( {{ {first} = "..."; {second} = "..."; }} );',
+        )
+    pairs = []
+    for index, entry in enumerate(content):
+        place = f"{where}:{name}[{index}]"
+        if not isinstance(entry, Mapping):
+            raise SettingsError(
+                f"{place} must be a group", hint=f"write {{ {first} = ...; {second} = ...; }}"
+            )
+        _check_keys(place, entry, {first: "s", second: "s"})
+        pairs.append((_named(place, entry, first), str(entry.get(second, ""))))
+    return tuple(pairs)
 
 
 def _refuse_two_names(where: str, given: Collection[str]) -> None:

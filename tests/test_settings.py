@@ -16,6 +16,7 @@ from swagent.settings import (
     layer,
     read_selection,
     table,
+    with_pairs,
 )
 
 WHERE = "/etc/swupdate.cfg"
@@ -94,14 +95,16 @@ download : {
     url = "https://host/update.swu"; authentication = "device:secret"; retries = 7; retrywait = "9"; timeout = 60;
     max-download-speed = "2M"; nocheckcert = true; cafile = "/ca"; sslcert = "/cert"; sslkey = "/key";
     sslkeypassword = "open"; ciphers = "HIGH"; proxy = "http://me:too@proxy:3128"; interface = "eth0";
+    api_key_header = "X-Key"; api_key = "hidden"; user = "fetcher"; group = "net"; userid = 7; groupid = 8; retry = 1;
 };
 """
 
 
 def test_how_to_fetch_arrives() -> None:
     found, ignored = read(DOWNLOAD)
-    assert ignored == [f"{WHERE}: download.url is not used", f"{WHERE}: download.interface is not used"]
+    assert ignored == [f"{WHERE}: download.retry is not used"]
     assert found.download == {
+        "url": "https://host/update.swu",
         "authentication": "device:secret",
         "retries": 7,
         "retrywait": 9,
@@ -114,13 +117,20 @@ def test_how_to_fetch_arrives() -> None:
         "sslkeypassword": "open",
         "ciphers": "HIGH",
         "proxy": "http://me:too@proxy:3128",
+        "interface": "eth0",
+        "api_key_header": "X-Key",
+        "api_key": "hidden",
+        "user": "fetcher",
+        "group": "net",
+        "userid": 7,
+        "groupid": 8,
     }
     assert {f"download.{key}" for key in found.download} == {
         key for key in KEYS if key.startswith("download.")
     }
     shown = "\n".join(" ".join(row) for row in table(found))
     assert f"download.retries 7 {WHERE}:download.retries" in shown
-    assert not any(secret in shown for secret in ("secret", "open", "too"))
+    assert not any(secret in shown for secret in ("secret", "open", "too", "hidden"))
     over = from_environ(
         {"SWAGENT_DOWNLOAD_RETRIES": "1", "SWAGENT_DOWNLOAD_MAX_DOWNLOAD_SPEED": "0"}, base=found
     )
@@ -133,7 +143,7 @@ def test_how_to_fetch_parts_arrives() -> None:
         'globals : { }; delta : { targettoken = "t"; gatewaytoken = "g"; retry = 7; retrywait = "9"; cafile = "/ca"; '
         'max-download-speed = "1k"; nocheckcert = true; proxy = "http://me:too@proxy:3128"; interface = "eth0"; };'
     )
-    assert ignored == [f"{WHERE}: delta.interface is not used"]
+    assert ignored == []
     assert found.delta == {
         "targettoken": "t",
         "gatewaytoken": "g",
@@ -143,6 +153,7 @@ def test_how_to_fetch_parts_arrives() -> None:
         "max-download-speed": 1024,
         "nocheckcert": True,
         "proxy": "http://me:too@proxy:3128",
+        "interface": "eth0",
     }
     assert not found.download
     shown = "\n".join(" ".join(row) for row in table(found))
@@ -318,24 +329,72 @@ def test_what_is_wrong_is_named_with_its_place(text: str, message: str, hint: st
     assert hint in error.hint
 
 
+SERVERS = """
+globals : { };
+suricatta : { enable = false; server = "hawkbit"; retrywait = 5; max-download-speed = "1k"; userid = 7; };
+hawkbit : { tenant = "default"; id = "unit-1"; polldelay = 60; connection-timeout = 20; usetokentodwl = false; };
+gservice : { url = "https://host/ask"; logevent : ( { event = "fail"; format = "date,fw"; } ); };
+identify : ( { name = "board"; value = "gateway"; }, { name = "empty"; value = ""; } );
+custom-http-headers : ( { name = "X-Fleet:"; value = "north"; } );
+"""
+
+
+def test_servers_that_tell_of_updates_arrive() -> None:
+    found, ignored = read(SERVERS)
+    assert ignored == []
+    assert found.suricatta == {
+        "enable": False,
+        "server": "hawkbit",
+        "retrywait": 5,
+        "max-download-speed": 1024,
+        "userid": 7,
+    }
+    assert found.hawkbit["polldelay"] == 60 and found.hawkbit["usetokentodwl"] is False
+    assert found.gservice == {"url": "https://host/ask"}
+    assert found.logevent == (("fail", "date,fw"),)
+    assert found.identify == (("board", "gateway"), ("empty", ""))
+    assert found.custom_http_headers == (("X-Fleet", "north"),)
+    rows = {row[0]: row[1:] for row in table(found)}
+    assert rows["identify"] == ("board=gateway empty=", f"{WHERE}:identify")
+    assert rows["custom-http-headers"][0] == "X-Fleet=(set)"
+    assert rows["hawkbit.id"] == ("unit-1", f"{WHERE}:hawkbit.id")
+    over = with_pairs(found, "identify", (("board", "other"), ("x", "1")), origin="-u")
+    assert dict(over.identify) == {"board": "other", "empty": "", "x": "1"}
+    assert from_environ({"SWAGENT_HAWKBIT_TARGETTOKEN": "t"}, base=found).hawkbit["targettoken"] == "t"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("identify : { };", "identify must be a list of groups"),
+        ("identify : ( 1 );", "identify[0] must be a group"),
+        ('identify : ( { nam = "x"; } );', "unknown key 'nam'"),
+        ('identify : ( { value = "x"; } );', "name is missing"),
+        ('custom-http-headers : ( { name = "a b"; value = "x"; } );', "make no header"),
+        ('custom-http-headers : ( { name = "a"; value = "x\\ny"; } );', "make no header"),
+        ("gservice : { logevent : 1; };", "gservice.logevent must be a list"),
+        ("hawkbit : { polldelay = -1; };", "polldelay goes from 0"),
+        ("hawkbit : { connection-timeout = 0; };", "connection-timeout goes from 1"),
+    ],
+)
+def test_what_is_wrong_about_servers_is_refused(text: str, message: str) -> None:
+    assert message in problem(f"globals : {{ }}; {text}").message
+
+
 def test_keys_of_swupdate_that_are_not_used_are_told() -> None:
     found, ignored = read(
         """globals : { gpg-home-dir = "x"; hash-provider = "x"; bootloader = "none"; };
         webserver : { document_root = "/w"; listening_ports = 8080; };
-        suricatta : { retrywait = 5; max-download-speed = "1k"; nocheckcert = true; userid = 7; };
+        hawkbit : { retrywait = 5; userid = 7; };
         wfx : { anything = ( 1, 2 ); };
-        identify : ( { name = "a"; value = "b"; } );
-        gservice : { logevent : ( { event = "x"; format = "y"; } ); };
         """
     )
     assert [text.removeprefix(f"{WHERE}: ").split()[0] for text in ignored] == [
         "globals.gpg-home-dir",
         "globals.hash-provider",
         "webserver",
-        "suricatta",
+        "hawkbit.userid",
         "wfx",
-        "identify",
-        "gservice",
     ]
     assert found.bootloader == "none"
     assert "gpg-home-dir" not in found.origins

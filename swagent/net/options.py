@@ -19,7 +19,10 @@ class HttpOptions(NamedTuple):
         retries: how often to try again in a row without having got anything worth mentioning.
         retry_wait_s: seconds before the first further attempt; later ones wait longer.
         timeout_s: seconds in which a server must bring something.
+        connect_s: seconds in which it must be connected.
         speed_max: bytes per second, 0 for as many as come.
+        interface: network device, or address of one, that connections leave by; "" for the system's choice.
+        headers: sent to the server with every request, by name; they may be secret.
     """
 
     ca_file: str = ""
@@ -34,4 +37,7 @@ class HttpOptions(NamedTuple):
     retries: int = 3
     retry_wait_s: float = 5.0
     timeout_s: float = 300.0
+    connect_s: float = 30.0
     speed_max: int = 0
+    interface: str = ""
+    headers: tuple[tuple[str, str], ...] = ()

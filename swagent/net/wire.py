@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-CONNECT_S_MAX = 30.0
 REDIRECTS_MAX = 5
 BACK_OFF_S_MAX = 300.0
 RETRY_AFTER_S_MAX = 300
 
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = (301, 302, 303, 307, 308)
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
 CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})\Z")
 _BOUNDARY = re.compile(
@@ -39,6 +38,10 @@ _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"\Z')
 
 class NotThere(TransportError):
     """The server says that it has no such file, or none for us."""
+
+
+class Untrusted(TransportError):
+    """The server cannot show who it is."""
 
 
 class Broken(Exception):
@@ -175,8 +178,8 @@ class Client:
         address = self.address
         for _ in range(REDIRECTS_MAX + 1):
             self.waiting()
-            body = self._request(address, headers)
-            if body.status not in _REDIRECTS:
+            body = self.request(address, headers)
+            if body.status not in REDIRECTS:
                 return self._judged(address, body, several=several)
             location = body.headers.get("location", "")
             body.close()
@@ -205,7 +208,7 @@ class Client:
 
         headers = {"User-Agent": f"swagent/{__version__}", "Content-Type": content_type}
         try:
-            response = self._request(self.address, headers, method, body)
+            response = self.request(self.address, headers, method, body)
             if not 200 <= response.status < 300:
                 response.close()
                 raise _refusal(response.status, "", self.name)
@@ -231,18 +234,26 @@ class Client:
         speed = self._options.speed_max
         if speed:
             wanted = min(wanted, max(speed // 8, 1))
-        try:
-            data = reply.body.read1(wanted)
-        except SwagentError:
-            raise
-        except Exception as exc:
-            raise _translated(exc, self.name) from exc
-        n = len(data) if data else 0
+        data = self.take(reply.body, wanted)
+        n = len(data)
         if n:
             buffer[:n] = data
             if speed:
                 self._slow_down(n, speed)
         return n
+
+    def take(self, body: "BaseHTTPResponse", wanted_bytes: int) -> bytes:
+        """What has come of a body by now, at least one byte; nothing at its end.
+
+        Raises:
+            Broken: as ``read``.
+        """
+        try:
+            return body.read1(wanted_bytes) or b""
+        except SwagentError:
+            raise
+        except Exception as exc:
+            raise _translated(exc, self.name) from exc
 
     def pause(self, seconds: float) -> None:
         """Wait, unless somebody stops us."""
@@ -289,9 +300,15 @@ class Client:
         if ahead_s > 0:
             self.pause(ahead_s)
 
-    def _request(
+    def request(
         self, address: Address, headers: dict[str, str], method: str = "GET", body: bytes | None = None
     ) -> "BaseHTTPResponse":
+        """One request, whose answer nobody has judged yet; secrets go to the server itself alone.
+
+        Raises:
+            Broken: there was no answer; try again.
+            TransportError: there is none that could be used.
+        """
         from urllib3 import Timeout
         from urllib3.util import make_headers
 
@@ -299,8 +316,10 @@ class Client:
         sent = dict(headers)
         if address.auth:
             sent |= make_headers(basic_auth=address.auth)
-        if own and self._options.authorization:
-            sent["Authorization"] = self._options.authorization
+        if own:
+            sent |= self._options.headers
+            if self._options.authorization:
+                sent["Authorization"] = self._options.authorization
         timeout_s = self._options.timeout_s
         try:
             manager = self._manager(own=own, tls=address.scheme == "https")
@@ -309,7 +328,7 @@ class Client:
                 address.url,
                 body=body,
                 headers=sent,
-                timeout=Timeout(connect=min(timeout_s, CONNECT_S_MAX), read=timeout_s),
+                timeout=Timeout(connect=min(timeout_s, self._options.connect_s), read=timeout_s),
                 retries=False,
                 redirect=False,
                 preload_content=False,
@@ -338,10 +357,11 @@ class Client:
             import urllib3
 
             context = self._context(own=own) if tls else None
+            way = _way_out(self._options.interface)
             proxy = self._proxy
             manager: urllib3.PoolManager
             if proxy is None:
-                manager = urllib3.PoolManager(ssl_context=context, maxsize=1)
+                manager = urllib3.PoolManager(ssl_context=context, maxsize=1, **way)
             else:
                 from urllib3.util import make_headers
 
@@ -351,6 +371,7 @@ class Client:
                     proxy_ssl_context=self._context(own=False) if proxy.scheme == "https" else None,
                     ssl_context=context,
                     maxsize=1,
+                    **way,
                 )
             manager.pool_classes_by_scheme = patient_pools(
                 self._options.timeout_s, self._clock, lambda: self.waiting()
@@ -363,6 +384,20 @@ class Client:
         if own not in self._contexts:
             self._contexts[own] = client_context(self._options, own=own)
         return self._contexts[own]
+
+
+def _way_out(interface: str) -> dict[str, Any]:
+    """urllib3's words for the network device, or address of one, that connections leave by."""
+    import socket
+
+    from urllib3.connection import HTTPConnection
+
+    if not interface:
+        return {}
+    if interface[0].isdigit() or ":" in interface:
+        return {"source_address": (interface, 0)}
+    bind = (socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
+    return {"socket_options": [*HTTPConnection.default_socket_options, bind]}
 
 
 def _reply(body: "BaseHTTPResponse", shown: str, *, several: bool = False) -> Reply:
@@ -454,7 +489,7 @@ def _translated(exc: Exception, shown: str) -> Exception:
         inner = seen.args[-1] if seen.args and isinstance(seen.args[-1], BaseException) else None
         seen = inner or seen.__cause__
     if isinstance(reason, ssl.SSLCertVerificationError):
-        return TransportError(
+        return Untrusted(
             f"{shown}: the server's certificate is not accepted: {reason.verify_message or reason}",
             hint="name its authority with --cafile; is the clock right?",
         )

@@ -83,7 +83,7 @@ def test_info_needs_no_key(folder: Path) -> None:
 
 def test_config_tells_who_set_what(folder: Path) -> None:
     (folder / "settings.cfg").write_text(
-        'globals: { select = "stable,copy1"; }; suricatta: { enable = true; };'
+        'globals: { select = "stable,copy1"; }; logcolors: { error = "red"; };'
     )
     done = run_swagent(
         ["config", "--origins", "-f", "settings.cfg", "-N", "1.0"], folder, SWAGENT_BOOTLOADER="none"
@@ -98,7 +98,7 @@ def test_config_tells_who_set_what(folder: Path) -> None:
         "line",
         "--no-downgrading",
     ]
-    assert "ignored: settings.cfg: suricatta is not used" in done.text
+    assert "ignored: settings.cfg: logcolors is not used" in done.text
 
 
 def test_handlers_of_other_packages_and_why_one_is_not(folder: Path) -> None:
