@@ -229,11 +229,20 @@ class PrivateKey:
 
         return self._ec.sign(content, ECDSA(algorithm))
 
-    def pem(self) -> bytes:
-        """The private key as unencrypted PKCS#8 PEM, for a file of mode 0600."""
-        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    def pem(self, password: bytes | None = None) -> bytes:
+        """The private key as PKCS#8 PEM, for a file of mode 0600; encrypted when there is a password."""
+        from cryptography.hazmat.primitives.serialization import (
+            BestAvailableEncryption,
+            Encoding,
+            KeySerializationEncryption,
+            NoEncryption,
+            PrivateFormat,
+        )
 
-        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        how: KeySerializationEncryption = (
+            NoEncryption() if password is None else BestAvailableEncryption(password)
+        )
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
 
 
 def generate(scheme: str = ED25519) -> PrivateKey:

@@ -2,37 +2,34 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from hashlib import sha256, sha512
 
 from swagent.crypto.cipher import BLOCK_BYTES, OVERHEAD_BYTES, CbcEncryptor
 from swagent.crypto.imagekey import KINDS
 from swagent.crypto.schemes import from_seed
 from swagent.uptane.codecs import codec
-from swagent.uptane.codecs.base import Codec, SigningPair
 from swagent.uptane.metadata import (
     ROOT,
     SNAPSHOT,
     TARGETS,
     TIMESTAMP,
     TOP_LEVEL,
-    Body,
     DelegatedRole,
     Delegation,
     Delegations,
     EncryptedTarget,
     FileFacts,
     RoleKeys,
-    Root,
     Snapshot,
     Target,
     Targets,
     Timestamp,
 )
 from swagent.uptane.signing import Signer
+from swagent.uptane_server.repository import DAY_S as DAY_S
+from swagent.uptane_server.repository import RoleFiles
 
 NOW_S = 1_800_000_000
-DAY_S = 86_400
 
 
 def image_target(path: str, data: bytes, *ecus: str, hardware_id: str = "", **facts: object) -> Target:
@@ -61,49 +58,45 @@ def encrypted_target(target: Target, data: bytes, key: bytes, wrapped: bytes = b
     return target._replace(encrypted=form), sealed
 
 
-@dataclass
-class RepoSimulator:
+class RepoSimulator(RoleFiles):
     """One repository.
 
-    Attributes:
+    Args:
         dialect: the encoding.
         seed: makes its keys; another seed, other keys.
+        vin: what targets say of the vehicle.
         now_s: what its clock says.
-        signers: role to the keys that sign it.
-        threshold: role to how many must.
-        targets: what ``publish`` puts into targets.
+        consistent_snapshot: what root says of names of files.
+
+    Attributes:
+        targets, delegations: what ``publish`` puts into targets.
         delegated: role to the body of its file.
-        versions: role to the version published last.
-        lifetime_s: role to how long a file is good for.
-        roots: every root ever published, the first one first.
-        files: role to the file that is served now.
-        lists_delegated: whether snapshot lists delegated roles.
+        fetched: names of files that were asked for.
     """
 
-    dialect: str = "tuf1"
-    seed: int = 1
-    now_s: int = NOW_S
-    targets: dict[str, Target] = field(default_factory=dict)
-    delegations: Delegations = field(default_factory=Delegations)
-    vin: str = ""
-    delegated: dict[str, Targets] = field(default_factory=dict)
-    signers: dict[str, list[Signer]] = field(default_factory=dict)
-    threshold: dict[str, int] = field(default_factory=dict)
-    versions: dict[str, int] = field(default_factory=dict)
-    lifetime_s: dict[str, int] = field(default_factory=dict)
-    roots: list[bytes] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
-    consistent_snapshot: bool = False
-    fetched: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.codec: Codec = codec(self.dialect)
+    def __init__(
+        self,
+        dialect: str = "tuf1",
+        seed: int = 1,
+        vin: str = "",
+        *,
+        now_s: int = NOW_S,
+        consistent_snapshot: bool = False,
+    ) -> None:
+        super().__init__(codec(dialect), now_s, consistent_snapshot=consistent_snapshot)
+        self.dialect = dialect
+        self.seed = seed
+        self.vin = vin
+        self.targets: dict[str, Target] = {}
+        self.delegations = Delegations()
+        self.delegated: dict[str, Targets] = {}
+        self.fetched: list[str] = []
         self._keys = 0
         for role in TOP_LEVEL:
             self.signers[role] = [self.new_key()]
             self.threshold[role] = 1
         self.lifetime_s = {ROOT: 365 * DAY_S, TARGETS: 90 * DAY_S, SNAPSHOT: 7 * DAY_S, TIMESTAMP: DAY_S}
-        self.publish_root()
+        self.renew_root()
         self.publish()
 
     def new_key(self) -> Signer:
@@ -113,59 +106,27 @@ class RepoSimulator:
 
     # -- honest work
 
-    def root_body(self) -> Root:
-        """Root as the present keys make it."""
-        keys = {signer.key.keyid: signer.key for role in TOP_LEVEL for signer in self.signers[role]}
-        roles = {
-            role: RoleKeys(tuple(signer.key.keyid for signer in self.signers[role]), self.threshold[role])
-            for role in TOP_LEVEL
-        }
-        return Root(keys, roles, self.consistent_snapshot)
-
-    def publish_root(self, *, also: Iterable[Signer] = ()) -> None:
-        """A new root; ``also`` signs too: the keys of the root before, when they were changed."""
-        signers = dict.fromkeys([*self.signers[ROOT], *also])
-        raw = self.make(ROOT, self.root_body(), self._next(ROOT), signers)
-        self.roots.append(raw)
-        self.files[ROOT] = raw
-
     def rotate(self, *roles: str) -> None:
         """New keys for these roles, in a root that follows."""
         old = self.signers[ROOT]
         for role in roles:
             self.signers[role] = [self.new_key()]
-        self.publish_root(also=old)
+        self.renew_root(also=old)
 
     def publish(self) -> None:
         """New targets, delegated files, snapshot and timestamp."""
-        self.files[TARGETS] = self.make(
-            TARGETS, Targets(self.targets, self.delegations, self.vin), self._next(TARGETS)
-        )
+        self.renew(TARGETS, Targets(self.targets, self.delegations, self.vin))
         for role, body in self.delegated.items():
-            self.files[role] = self.make(role, body, self._next(role))
-        self.publish_lists()
-
-    def publish_lists(self) -> None:
-        """New snapshot and timestamp for the files as they are."""
-        self.publish_snapshot(self.snapshot_body())
-        self.publish_timestamp()
-
-    def snapshot_body(self) -> Snapshot:
-        """A snapshot that tells the truth."""
-        files = {role: FileFacts(self.versions[role]) for role in (TARGETS, *self.delegated)}
-        root = None
-        if self.dialect.startswith("ref"):
-            root = self.facts(ROOT)
-        return Snapshot(files, root)
+            self.renew(role, body)
+        self.renew_lists()
 
     def publish_snapshot(self, body: Snapshot) -> None:
         """A new snapshot with this in it."""
-        self.files[SNAPSHOT] = self.make(SNAPSHOT, body, self._next(SNAPSHOT))
+        self.renew(SNAPSHOT, body)
 
     def publish_timestamp(self, facts: FileFacts | None = None) -> None:
         """A new timestamp, of the present snapshot or with these facts."""
-        body = Timestamp(facts or self.facts(SNAPSHOT))
-        self.files[TIMESTAMP] = self.make(TIMESTAMP, body, self._next(TIMESTAMP))
+        self.renew(TIMESTAMP, Timestamp(facts or self.facts(SNAPSHOT)))
 
     def delegate(
         self,
@@ -190,23 +151,7 @@ class RepoSimulator:
             self.delegated[to] = self.delegated[to]._replace(delegations=new)
         return entry
 
-    # -- pieces, for lies too
-
-    def make(
-        self, role: str, body: Body, version: int, signers: Iterable[SigningPair] | None = None
-    ) -> bytes:
-        """A file of any role, signed by its keys or by others."""
-        return self.codec.encode(
-            body,
-            version=version,
-            expires_s=self.now_s + self.lifetime_s.get(role, 30 * DAY_S),
-            signers=tuple(self.signers[role] if signers is None else signers),
-        )
-
-    def facts(self, role: str) -> FileFacts:
-        """Version, length and hash of a file that is served."""
-        raw = self.files[role]
-        return FileFacts(self.versions[role], len(raw), {"sha256": sha256(raw).hexdigest()})
+    # -- as a server
 
     def fetch(self, repository: str, name: str, max_bytes: int) -> bytes | None:
         """A ``uptane_client.refresh.Fetch``: files under their plain and their versioned names."""
@@ -223,17 +168,8 @@ class RepoSimulator:
     def write(self, folder: str) -> None:
         """Put everything below ``folder/metadata``, under plain and versioned names."""
         metadata = os.path.join(folder, "metadata")
-        os.makedirs(metadata, exist_ok=True)
-        extension = self.codec.extension
-        named = {f"{number}.{ROOT}.{extension}": raw for number, raw in enumerate(self.roots, 1)}
-        for role, raw in self.files.items():
-            named[f"{role}.{extension}"] = raw
-            if role != TIMESTAMP:
-                named[f"{self.versions[role]}.{role}.{extension}"] = raw
-        for name, raw in named.items():
-            with open(os.path.join(metadata, name), "wb") as file:
+        for name, raw in self.named().items():
+            path = os.path.join(metadata, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
                 file.write(raw)
-
-    def _next(self, role: str) -> int:
-        self.versions[role] = self.versions.get(role, 0) + 1
-        return self.versions[role]

@@ -56,7 +56,7 @@ class TestRollback:
         good = dict(sim.versions)
         sim.versions[role] -= 2
         if role == TARGETS:
-            sim.files[TARGETS] = sim.make(TARGETS, Targets(sim.targets, vin=sim.vin), sim._next(TARGETS))
+            sim.renew(TARGETS, Targets(sim.targets, vin=sim.vin))
         if role != TIMESTAMP:
             sim.publish_snapshot(sim.snapshot_body())
         sim.publish_timestamp()

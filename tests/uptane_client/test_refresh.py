@@ -109,9 +109,9 @@ def test_rollback_of_each_role(sim: RepoSimulator, role: str) -> None:
     if role == TARGETS:
         sim.files[TARGETS] = sim.make(TARGETS, Targets(sim.targets), old - 1)
         sim.versions[TARGETS] = old - 1
-        sim.publish_lists()
+        sim.renew_lists()
     elif role == SNAPSHOT:
-        sim.publish_lists()
+        sim.renew_lists()
     else:
         sim.publish_timestamp()
     refused(sim, store, VersionRollback)
@@ -165,7 +165,7 @@ def test_freeze(sim: RepoSimulator, role: str) -> None:
     for name in (ROOT, TIMESTAMP, SNAPSHOT, TARGETS):
         sim.lifetime_s[name] = 100 * DAY_S
     sim.lifetime_s[role] = DAY_S
-    sim.publish_root()
+    sim.renew_root()
     sim.publish()
     refresh(sim, store)
     refresh(sim, store, now_s=NOW_S + DAY_S - 1)
@@ -264,7 +264,7 @@ def test_threshold_of_two(sim: RepoSimulator) -> None:
     store = store_of(sim)
     sim.signers[TARGETS] = [sim.new_key(), sim.new_key()]
     sim.threshold[TARGETS] = 2
-    sim.publish_root()
+    sim.renew_root()
     sim.publish()
     refresh(sim, store)
     both = sim.signers[TARGETS]
@@ -282,7 +282,7 @@ def test_one_key_under_two_names_counts_once(sim: RepoSimulator) -> None:
     alias = replace_keyid(one, "ab" * 32)
     sim.signers[TARGETS] = [one, alias]
     sim.threshold[TARGETS] = 2
-    sim.publish_root()
+    sim.renew_root()
     sim.publish()
     refused_but_root(sim, store, UnmetThreshold, role=TARGETS)
 
@@ -309,7 +309,7 @@ def test_illegal_thresholds(sim: RepoSimulator, threshold: int) -> None:
     store = store_of(sim)
     refresh(sim, store)
     sim.threshold[SNAPSHOT] = threshold
-    sim.publish_root()
+    sim.renew_root()
     refused(sim, store, IllegalThreshold)
 
 
@@ -368,9 +368,9 @@ class TestRootRotation:
     def test_an_intermediate_root_may_have_expired(self, sim: RepoSimulator) -> None:
         store = store_of(sim)
         sim.lifetime_s[ROOT] = -1
-        sim.publish_root()
+        sim.renew_root()
         sim.lifetime_s[ROOT] = DAY_S
-        sim.publish_root()
+        sim.renew_root()
         refresh(sim, store)
 
     def test_the_reference_takes_an_unversioned_root_by_the_old_keys(self, sim: RepoSimulator) -> None:
@@ -390,10 +390,10 @@ def test_recovery_from_fast_forward(sim: RepoSimulator) -> None:
     store = store_of(sim)
     refresh(sim, store)
     sim.versions[TIMESTAMP] = sim.versions[SNAPSHOT] = 2**31 - 2
-    sim.publish_lists()
+    sim.renew_lists()
     refresh(sim, store)
     sim.versions[TIMESTAMP] = sim.versions[SNAPSHOT] = 5
-    sim.publish_lists()
+    sim.renew_lists()
     refused(sim, store, VersionRollback)
     sim.rotate(TIMESTAMP, SNAPSHOT)
     sim.publish()
@@ -409,7 +409,7 @@ def test_fast_forward_when_the_old_key_stays_among_the_new(sim: RepoSimulator) -
     refresh(sim, store)
     sim.versions[TIMESTAMP] = 5
     sim.signers[TIMESTAMP] = [sim.new_key(), *sim.signers[TIMESTAMP]]
-    sim.publish_root()
+    sim.renew_root()
     sim.publish()
     refresh(sim, store)
     assert store.floors(IMAGE).timestamp == 6
@@ -435,7 +435,7 @@ def test_endless_metadata(sim: RepoSimulator, role: str) -> None:
     store = store_of(sim)
     refresh(sim, store)
     if role == ROOT:
-        sim.publish_root()
+        sim.renew_root()
     sim.publish()
     endless = b"{" * 9_000_000
     sim.files[role] = endless

@@ -208,7 +208,7 @@ class TestMetadata:
             either.primary().cycle()  # the attestation arrives all the same
         with pytest.raises(ExpiredMetadata):
             either.secondary().cycle()
-        either.director.publish_root()
+        either.director.renew_root()
         either.order(TCU, data=b"newer")
         either.round()
         assert either.installers[TCU].runs == b"newer"

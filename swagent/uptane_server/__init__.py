@@ -1,0 +1,1 @@
+"""The back office of a fleet: Image repository, Director, Time server."""
