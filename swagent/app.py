@@ -17,7 +17,7 @@ from swagent.installer.gates import HardwareGate, RequiresGate, VersionGate
 from swagent.installer.gates.floor import FloorGate
 from swagent.installer.inventory import from_pairs, read_versions
 from swagent.installer.journal import Journal, raised
-from swagent.installer.rig import LuaRules, Policy, Rig
+from swagent.installer.rig import LuaRules, Policy, Rig, UserDataQuestion
 from swagent.installer.session import Session
 from swagent.model import Description, Gate, Hardware, InstallRequest, Outcome, Plan, TlsFiles, Unit
 from swagent.settings import AUTO, InstallSettings, from_config, from_environ
@@ -52,6 +52,7 @@ class Wishes(NamedTuple):
         hardware: overrides /etc/hwrevision.
         judge_unit: ask the gates that look at this unit as it is now too: what runs from where, and on what power.
         ask: shows a plan to a person and returns the answer; None asks nobody.
+        user_data_failed: decides what follows when the user's data cannot be written; None as the settings say.
         below_floor: why an image below the version floor is to be let in.
         over_unconfirmed: why an update is to be let in over one that is not confirmed.
     """
@@ -68,6 +69,7 @@ class Wishes(NamedTuple):
     over_unconfirmed: str = ""
     judge_unit: bool = True
     ask: Callable[[Plan, Unit], bool] | None = None
+    user_data_failed: UserDataQuestion | None = None
 
 
 def read_settings(config_file: str | None, environ: Mapping[str, str]) -> tuple[InstallSettings, list[str]]:
@@ -223,6 +225,7 @@ def make_session(
         namespace_vars=settings.namespace_vars,
         reboot={kind.name: kind.reboot for kind in settings.update_types.values()},
         lua=lua_rules(settings),
+        user_data_failed=wishes.user_data_failed or (lambda art, why: settings.user_data_failure),
     )
     rig = Rig(
         handlers=handlers.registry(),

@@ -297,6 +297,22 @@ class Planned(NamedTuple):
         """Whether the entry asks that everything be verified before anything is written."""
         return self.fate is not Fate.SKIPPED and self.artifact.prop("verify-first") in ("true", "TRUE")
 
+    @property
+    def user_data(self) -> bool:
+        """Whether it holds the user's data, without which the unit can run."""
+        return self.artifact.prop("user-data") in ("true", "TRUE")
+
+
+class UserDataFailure(Enum):
+    """What follows when an image with the property ``user-data`` cannot be written.
+
+    The update fails, or goes on without it, or the image is written by force: once more, from its beginning.
+    """
+
+    FAIL = "fail"
+    SKIP = "skip"
+    FORCE = "force"
+
 
 class Plan(NamedTuple):
     """What an update will do, entry by entry, in order of installation; scripts apart.

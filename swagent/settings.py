@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .errors import SettingsError
-from .model import Selection
+from .model import Selection, UserDataFailure
 
 DEFAULT_TYPE = "default"
 DESCRIPTION_SIZE_MAX_BYTES = 4 * 1024 * 1024
@@ -129,6 +129,7 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
     "swagent": {
         "battery-min-percent": "i",
         "consent-command": "s",
+        "user-data-failure": "s",
         "verify-write": "b",
         "grubenv-path": "s",
         "ebg-config-paths": "s",
@@ -275,6 +276,7 @@ class InstallSettings(NamedTuple):
         origins: key to the place that set it, as ``swupdate.cfg:globals.select``; defaults have no entry.
         battery_min_percent: an update does not begin on a discharging battery with less; 0 for any.
         consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
+        user_data_failure: what follows when an entry with the property ``user-data`` cannot be written.
         verify_write: read back what images and files were written.
         slots: which selection writes which device, for ``select = "auto"``.
         state_directory: where the journal is, "" for the usual place, ``none`` to keep none.
@@ -328,6 +330,7 @@ class InstallSettings(NamedTuple):
     logevent: tuple[tuple[str, str], ...] = ()
     battery_min_percent: int = 0
     consent_command: str = ""
+    user_data_failure: UserDataFailure = UserDataFailure.FAIL
     verify_write: bool = False
     slots: tuple[tuple[Selection, str], ...] = ()
     state_directory: str = ""
@@ -607,6 +610,8 @@ def _convert(where: str, key: str, value: Any) -> tuple[str, Any]:
         if value == AUTO.software_set:
             return name, AUTO
         return name, read_selection(value, where=where) if value else None
+    if key == "user-data-failure":
+        return name, _user_data_failure(where, value)
     if key in ("confirm-bootenv", "confirm-fail-bootenv"):
         return name, _assignments(where, key, value)
     if key in _BOUNDS and not _BOUNDS[key][0] <= value <= _BOUNDS[key][1]:
@@ -630,6 +635,16 @@ def _convert(where: str, key: str, value: Any) -> tuple[str, Any]:
             f"{where}: cert-purpose is {value!r}", hint="write emailProtection or codeSigning"
         )
     return name, value
+
+
+def _user_data_failure(where: str, word: str) -> UserDataFailure:
+    try:
+        return UserDataFailure(word)
+    except ValueError:
+        known = ", ".join(known.value for known in UserDataFailure)
+        raise SettingsError(
+            f"{where}: user-data-failure is {word[:40]!r}", hint=f"known are {known}"
+        ) from None
 
 
 def _grants(where: str, key: str, text: str) -> tuple[str, ...]:

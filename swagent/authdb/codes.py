@@ -1,6 +1,6 @@
 """The numbers by which the original tool reported what happens (authorization db §8), made of our events in one place.
 
-Those that tell of a user-data partition or of waiting for a request belong to moments that an install does not have.
+That a program waits for a request (0x3001) is a moment of the daemon.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,14 @@ EV_UPGRADE = 0x3002
 EV_NETWORK_ERROR = 0x3003
 EV_INIT_SUCCESS = 0x3008
 EV_INIT_ERROR = 0x3009
+EV_BURNPARTITION = 0x300A
 EV_BURNIMAGE = 0x300B
+EV_UPGRADE_FAILED = 0x300C
 EV_ERROR = 0x300D
 EV_COMPLETE = 0x300E
 EV_LOW_POWER = 0x300F
+EV_USERDATA_ERROR_SKIP = 0x3010
+EV_USERDATA_ERROR_MANDATORY = 0x3011
 EV_AUTH_DB_LOST = 0x4001
 EV_AUTH_DB_ERROR = 0x4002
 EV_VERIFY_DATA = 0x4003
@@ -25,7 +29,9 @@ EV_AUTH_PASS = 0x4005
 _BY_EVENT = {
     "update.started": EV_UPGRADE,
     "update.planned": EV_INIT_SUCCESS,
-    "artifact.started": EV_BURNIMAGE,
+    "update.writing": EV_BURNIMAGE,
+    "userdata.skipped": EV_USERDATA_ERROR_SKIP,
+    "userdata.forced": EV_USERDATA_ERROR_MANDATORY,
     "authorization.checking": EV_VERIFY_DATA,
     "authorization.done": EV_AUTH_PASS,
 }
@@ -53,6 +59,10 @@ def code_of(event: Event) -> int | None:
         return _BY_REASON.get(event.facts.get("reason", ""))
     if event.event == "update.verdict":
         return _of_verdict(event.facts)
+    if event.event == "artifact.started":
+        return EV_BURNPARTITION if event.facts.get("forced") else None
+    if event.event == "artifact.failed":
+        return EV_UPGRADE_FAILED if event.facts.get("user_data") else None
     return _BY_EVENT.get(event.event)
 
 

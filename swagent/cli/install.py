@@ -236,6 +236,7 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateS
         over_unconfirmed=_reason(args, "over-unconfirmed"),
         judge_unit=not (args.on("check") or args.on("dry-run")),
         ask=question.ask if question else None,
+        user_data_failed=question.user_data_failed if question else None,
     )
     if not args.on("json"):
         from .terminal import is_terminal, make_terminal

@@ -1,11 +1,11 @@
-"""``--ask``: the plan on the terminal, and a question. Standard input may be the image, so the terminal is opened."""
+"""``--ask``: the plan on the terminal, and questions. Standard input may be the image, so the terminal is opened."""
 
 import os
 import select
 from collections.abc import Callable
 
 from swagent.errors import Cancelled, UsageError
-from swagent.model import Fate, Plan, Planned, Unit
+from swagent.model import Artifact, Fate, Plan, Planned, Unit, UserDataFailure
 
 from .units import clean, size
 
@@ -52,24 +52,38 @@ class Question:
         """
         try:
             self._say(_shown(plan, unit) + "Install it? [y/N] ")
-            return self._answer().strip().lower() in (b"y", b"yes")
+            return self._answer("nothing was written").strip().lower() in (b"y", b"yes")
         except OSError:
             return False  # the terminal has gone, and whoever sat there
-        finally:
-            os.close(self._fd)
+
+    def user_data_failed(self, art: Artifact, why: str) -> UserDataFailure:
+        """Ask what is to follow when the user's data cannot be written; no answer lets the update fail.
+
+        Raises:
+            Cancelled: a signal came meanwhile.
+        """
+        words = {b"f": UserDataFailure.FORCE, b"s": UserDataFailure.SKIP}
+        try:
+            self._say(
+                f"\nThe user data {clean(art.label)} could not be written: {clean(why)}\n"
+                "[f] write it by force, from its beginning  [s] go on without it  [c] cancel the update: "
+            )
+            return words.get(self._answer("install again").strip().lower()[:1], UserDataFailure.FAIL)
+        except OSError:
+            return UserDataFailure.FAIL
 
     def _say(self, text: str) -> None:
         rest = text.encode(errors="replace")
         while rest:
             rest = rest[os.write(self._fd, rest) :]
 
-    def _answer(self) -> bytes:
-        """A line, b"" when there is none."""
+    def _answer(self, hint: str) -> bytes:
+        """A line, b"" when there is none; ``hint`` is for whoever stops the waiting."""
         answer = b""
         while not answer.endswith(b"\n") and len(answer) < _ANSWER_BYTES_MAX:
             if self.stopped():
                 self._say("\n")
-                raise Cancelled("stopped on request", hint="nothing was written")
+                raise Cancelled("stopped on request", hint=hint)
             ready, _, _ = select.select([self._fd], [], [], _TICK_S)
             if ready:
                 block = os.read(self._fd, _ANSWER_BYTES_MAX)

@@ -25,12 +25,13 @@ GENERIC = frozenset(
         "chunk-table-sha256",
         "decompressed-size",
         "decrypted-size",
+        "user-data",
         "verify-first",
         "verify-write",
     }
 )
 """Properties of the core, accepted on every entry."""
-_SWITCHES = ("verify-first", "verify-write", "allow-mounted")
+_SWITCHES = ("verify-first", "verify-write", "allow-mounted", "user-data")
 
 Numbered = dict[int, tuple[str, ...]]
 """Properties ``NAME-0``, ``NAME-1``, ...: the values of each by its number, ascending."""

@@ -135,6 +135,13 @@ class Planner:
                     artifact=art.label,
                     handler=art.type,
                 )
+        if art.installed_directly and art.prop("user-data") in ("true", "TRUE"):
+            raise DescriptionError(
+                f"{art.where}: user-data cannot be installed directly: its data may be needed a second time",
+                artifact=art.label,
+                handler=art.type,
+                hint="remove installed-directly",
+            )
         if art.prop("verify-write") == "true" and not card.reads_back:
             raise DescriptionError(
                 f"{art.where}: the handler {art.type!r} does not read back what it writes",

@@ -11,7 +11,7 @@ from swagent.crypto.signature import Signer, Trust
 from swagent.errors import RegistrationError
 from swagent.events import EventBus
 from swagent.handlers.api import Handler, Hardware
-from swagent.model import Gate, Plan, Selection, TlsFiles, Unit
+from swagent.model import Artifact, Gate, Plan, Selection, TlsFiles, Unit, UserDataFailure
 from swagent.plugins import Registry
 
 from .journal import Journal
@@ -42,6 +42,14 @@ class LuaRules(NamedTuple):
     seconds: float = 60.0
 
 
+UserDataQuestion = Callable[[Artifact, str], UserDataFailure]
+
+
+def user_data_must_succeed(art: Artifact, why: str) -> UserDataFailure:
+    """Nobody was asked: an update without the user's data is a failed one."""
+    return UserDataFailure.FAIL
+
+
 class Policy(NamedTuple):
     """How an update is to be handled; every field is one decision of whoever asked for it.
 
@@ -66,6 +74,7 @@ class Policy(NamedTuple):
         namespace_vars: where ``vars`` are stored when the image does not say, "" for nowhere.
         reboot: whether a reboot follows, by update type, when the image does not say; None when the type neither.
         lua: what Lua may do.
+        user_data_failed: told an entry with the property ``user-data`` and why it could not be written; decides.
     """
 
     trust: Trust | None
@@ -91,6 +100,7 @@ class Policy(NamedTuple):
     namespace_vars: str = ""
     reboot: Mapping[str, bool | None] = MappingProxyType({})
     lua: LuaRules = LuaRules()
+    user_data_failed: UserDataQuestion = user_data_must_succeed
 
 
 def no_server(url: str, size_bytes: int, parts_max: int) -> "HttpParts":

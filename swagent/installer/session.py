@@ -188,7 +188,7 @@ class Session:
         # the update is installed: what fails from here on is told, but undoes nothing
         self._keep_good_time()
         self._run_command(self._policy.post_update, plan, "post-update")
-        return self._end("installed", plan)
+        return self._end("installed", self._written.plan)
 
     @property
     def handlers(self) -> "Registry[Handler]":

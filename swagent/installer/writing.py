@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from swagent.clock import Clock
-from swagent.errors import SwagentError
+from swagent.errors import HandlerError, SwagentError
 from swagent.handlers.readback import wanted as wants_reading_back
 from swagent.hw.sync import FileSync
-from swagent.model import Artifact, Fate, Phase, Plan, Planned
+from swagent.model import Artifact, Fate, Phase, Plan, Planned, UserDataFailure
 from swagent.stream import ArtifactData, Member
 from swagent.stream.pipeline import drain
 
@@ -51,6 +51,7 @@ class Writing:
     Attributes:
         begun: whether anything on the device may have changed.
         committed: whether the update is installed.
+        plan: what to do; an entry that turned out to be skipped is told here.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Writing:
         journal: Journal | None,
         installed: Installed,
     ) -> None:
-        self._plan = plan
+        self.plan = plan
         self._cut = cut
         self._policy = policy
         self._ctx = ctx
@@ -83,6 +84,7 @@ class Writing:
         self._installed = installed
         self._floor: str | None = None
         self._partitions_done = False
+        self._forced = False
         self.begun = False
         self.committed = False
 
@@ -100,14 +102,14 @@ class Writing:
         if index is not None:
             self._verify_beforehand(index)
         try:
-            for name, value in self._plan.description.bootenv.items():
+            for name, value in self.plan.description.bootenv.items():
                 self._env.stage(name, value)
             self._install_members(rest, index)
             self._sync.flush()
             self._begin()
             self._run_scripts(Phase.PREINSTALL)
             self._apply_partitions()
-            for planned in self._plan.entries:
+            for planned in self.plan.entries:
                 if planned.fate is Fate.STAGED:
                     self._install_staged(planned, index)
             self._sync.flush()
@@ -125,7 +127,7 @@ class Writing:
     def _verify_beforehand(self, index: Mapping[str, Member]) -> None:
         """Of a file: judge everything that is not streamed, and lay out the scripts, before anything is written."""
         judged: set[tuple[str, bytes | None]] = set()
-        for planned in self._plan.entries:
+        for planned in self.plan.entries:
             if planned.fate not in (Fate.STAGED, Fate.DIRECT):
                 continue
             art = planned.artifact
@@ -138,18 +140,18 @@ class Writing:
             self._members.open(
                 art, index[art.filename]
             )  # its chunk table, if it has one, is read and must fit
-        for planned in self._plan.scripts:
+        for planned in self.plan.scripts:
             art = planned.artifact
             if art.filename and self._workers.card(art).data:
                 self._members.lay_out_script(art, self._members.open(art, index[art.filename]))
-        wanted = by_member(self._plan)
+        wanted = by_member(self.plan)
         for name, member in index.items():
             if name not in wanted:
                 self._members.pass_over(member)
 
     def _install_members(self, rest: Iterator[Member], index: Mapping[str, Member] | None) -> None:
         """Take the members as they come: install direct ones; of a stream, stage the others."""
-        wanted = by_member(self._plan)
+        wanted = by_member(self.plan)
         for member in rest:
             uses = wanted.pop(member.name, [])
             if index is None:
@@ -184,6 +186,38 @@ class Writing:
         self._install_one(planned, data)
 
     def _install_staged(self, planned: Planned, index: Mapping[str, Member] | None) -> None:
+        try:
+            self._open_and_install(planned, index)
+        except HandlerError as exc:
+            if not planned.user_data:
+                raise
+            self._user_data_failed(planned, index, exc)
+
+    def _user_data_failed(
+        self, planned: Planned, index: Mapping[str, Member] | None, exc: HandlerError
+    ) -> None:
+        """The unit runs without it: somebody may decide to go on, or to write it by force."""
+        ctx, decision = self._ctx, self._policy.user_data_failed(planned.artifact, exc.message)
+        if decision is UserDataFailure.FAIL:
+            raise exc
+        facts: dict[str, object] = {"reason": exc.message}
+        if decision is UserDataFailure.FORCE:
+            ctx.tell("userdata.forced", message="it is written by force, from its beginning", facts=facts)
+            ctx.steps += 1
+            self._forced = True
+            try:
+                self._open_and_install(planned, index)
+            finally:
+                self._forced = False
+            return
+        ctx.tell("userdata.skipped", message="the update goes on without the user's data", facts=facts)
+        ctx.end_step()
+        skipped = planned._replace(fate=Fate.SKIPPED, reason=f"could not be written: {exc.message}")
+        self.plan = self.plan._replace(
+            entries=tuple(skipped if entry is planned else entry for entry in self.plan.entries)
+        )
+
+    def _open_and_install(self, planned: Planned, index: Mapping[str, Member] | None) -> None:
         art = planned.artifact
         if index is None:
             self._install_one(planned, self._members.open_staged(art, resume=self._was_cut(planned)))
@@ -202,6 +236,7 @@ class Writing:
             self._transaction.reached(State.WRITING)
             self._transaction.store()
             self.begun = True
+            self._ctx.tell("update.writing")
             self._env.begin(back)
 
     def _way_back(self) -> Mapping[str, str]:
@@ -215,7 +250,7 @@ class Writing:
         ):
             return {}
         # not by files: those of both copies may be the same
-        devices = [p.needs.target for p in self._plan.entries if p.needs is not None and not p.artifact.path]
+        devices = [p.needs.target for p in self.plan.entries if p.needs is not None and not p.artifact.path]
         return {} if set(last.targets).isdisjoint(kept_targets(devices)) else last.before
 
     def _apply_partitions(self) -> None:
@@ -223,7 +258,7 @@ class Writing:
             return
         self._partitions_done = True
         self._begin()
-        for planned in self._plan.entries:
+        for planned in self.plan.entries:
             if planned.fate is Fate.APPLY:
                 self._step(planned, None, self._workers.apply)
 
@@ -236,11 +271,15 @@ class Writing:
         ctx.checkpoint()
         begun_s = self._clock.monotonic_s()
         ctx.begin_step(art, total_bytes)
-        ctx.tell("artifact.started")
+        ctx.tell("artifact.started", facts={"forced": True} if self._forced else None)
         try:
             work(art)
         except SwagentError as exc:
-            ctx.tell("artifact.failed", message=exc.message)
+            ctx.tell(
+                "artifact.failed",
+                message=exc.message,
+                facts={"user_data": True} if planned.user_data else None,
+            )
             raise
         card = self._workers.card(art)
         read_back = card.reads_back and wants_reading_back(
@@ -255,11 +294,11 @@ class Writing:
 
     def _has_switch(self) -> bool:
         """Whether a script of the plan changes what boots."""
-        return any(self._workers.card(planned.artifact).switches for planned in self._plan.scripts)
+        return any(self._workers.card(planned.artifact).switches for planned in self.plan.scripts)
 
     def _run_scripts(self, phase: Phase, *, switching: bool | None = None) -> None:
         """All scripts, in their order; or only those whose handlers do, or do not, change what boots."""
-        for planned in self._plan.scripts:
+        for planned in self.plan.scripts:
             if switching in (None, self._workers.card(planned.artifact).switches):
                 self._ctx.checkpoint()
                 self._run_script(planned.artifact, phase)
@@ -282,7 +321,7 @@ class Writing:
         """Switch: the boot environment in one step, and the journal on both sides of it."""
         env, record = self._env, self._transaction.record
         switched = bool(env.pending and env.commit) or self._has_switch()
-        tested = switched and self._plan.description.reboot is not False
+        tested = switched and self.plan.description.reboot is not False
         if self._journal is not None and not tested:
             self._floor = floor = raised(self._journal.read().floor, record.version)
             if self._policy.floor_in_env and env.commit and raised(self._policy.floor, floor) == floor:
@@ -320,7 +359,7 @@ class Writing:
 
     def _versions(self) -> dict[str, tuple[str, ...]]:
         """What is installed after this update."""
-        return merge(self._installed, (p.artifact for p in self._plan.entries if p.fate is not Fate.SKIPPED))
+        return merge(self._installed, (p.artifact for p in self.plan.entries if p.fate is not Fate.SKIPPED))
 
     def _fail(self, exc: BaseException) -> None:
         """Undo what can be undone, run the post-failure phase, leave the mark; nothing here hides ``exc``."""
@@ -328,7 +367,7 @@ class Writing:
         ctx.undoing = True
         self._sync.discard()
         ctx.end_step()
-        for planned in self._plan.scripts if self.begun else ():
+        for planned in self.plan.scripts if self.begun else ():
             art = planned.artifact
             if art.filename and self._workers.card(art).data and not self._members.is_laid_out(art):
                 ctx.log("info", f"post-failure script {art.label} had not arrived yet")

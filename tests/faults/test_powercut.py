@@ -224,7 +224,7 @@ class CommitsFirst(Writing):
     """Switches, then writes."""
 
     def write(self, rest: Iterator[ArchiveMember], index: Mapping[str, ArchiveMember] | None) -> None:
-        for name, value in self._plan.description.bootenv.items():
+        for name, value in self.plan.description.bootenv.items():
             self._env.stage(name, value)
         self._env.succeed()
         super().write(rest, index)

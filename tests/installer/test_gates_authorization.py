@@ -1,11 +1,8 @@
 """The gate that asks UniAuth.db, from the command line to the codes on the lines of ``--json``."""
 
-import json
 import re
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,61 +11,12 @@ from swagent.authdb.layout import Matching
 from swagent.crypto import schemes
 from swagent.events import Event
 from tests.authdb.databases import a_list, make
-from tests.cli import event_schema
-
-SWAGENT = Path(sys.executable).parent / "swagent"
-DESCRIPTION = """
-software = {
-    version = "2.0";
-    files: ( { filename = "motd"; name = "app"; version = "7"; path = "@@PLACE@@"; type = "rawfile"; } );
-};
-"""
+from tests.authdb.units import SWAGENT, codes_of, configure, install, make_unit
 
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """A folder with an image, a unit's settings and its serial number."""
-    (tmp_path / "sw-description").write_text(DESCRIPTION.replace("@@PLACE@@", str(tmp_path / "installed")))
-    (tmp_path / "motd").write_text("hello\n")
-    words = ["make", "-s", "sw-description", "-o", "update.swu", "--unsigned"]
-    subprocess.run([SWAGENT, *words], cwd=tmp_path, check=True, capture_output=True)
-    (tmp_path / "msn").write_text("SN1\n")
-    configure(tmp_path, msn=f"file:{tmp_path}/msn", model_number="cmd:/bin/echo M1")
-    return tmp_path
-
-
-def configure(folder: Path, **keys: Any) -> None:
-    lines = [
-        f"{key.replace('_file', '-file').replace('public_', 'public-')} = {json.dumps(value)};"
-        for key, value in keys.items()
-    ]
-    (folder / "swupdate.cfg").write_text(f"globals : {{ }};\nauthorization : {{ {' '.join(lines)} }};\n")
-
-
-def install(folder: Path, image: str = "update.swu") -> tuple[int, list[dict[str, Any]]]:
-    with open(folder / "update.swu", "rb") as stdin:
-        run = subprocess.run(
-            [SWAGENT, "-f", "swupdate.cfg", "-i", image, "--allow-unsigned", "--json"],
-            cwd=folder,
-            env={
-                "RUNTIME_DIRECTORY": str(folder),
-                "STATE_DIRECTORY": str(folder / "state"),
-                "PATH": "/usr/bin:/bin",
-            },
-            stdin=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    lines = run.stdout.splitlines()
-    assert [event_schema.problems(line) for line in lines] == [[] for _ in lines]
-    events = [json.loads(line) for line in lines]
-    assert (run.returncode == 0) is (folder / "installed").exists()
-    return run.returncode, events
-
-
-def codes_of(events: list[dict[str, Any]]) -> list[int]:
-    return [event["code"] for event in events if "code" in event]
+    return make_unit(tmp_path)
 
 
 def test_without_a_database_nothing_is_restricted(unit: Path) -> None:
