@@ -5,7 +5,7 @@
 export PATH := $(PATH):/usr/sbin:/sbin
 
 PY := .venv/bin/python
-CODE := swagent tests sw-description.examples tools/bench tools/bench-delta tools/bench-uptane tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench tools/mutate-uptane
+CODE := swagent tests sw-description.examples tools/bench tools/bench-delta tools/bench-uptane tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench tools/mutate-uptane tools/record-reference
 SECONDS ?= 20
 SHORT ?=
 PYTEST_ARGS ?=
@@ -27,7 +27,7 @@ check: .venv/.stamp-dev ## lint, format and types
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy
 	$(PY) -m mypy tests
-	$(PY) -m mypy --scripts-are-modules tools/bench tools/bench-uptane tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench tools/mutate-uptane
+	$(PY) -m mypy --scripts-are-modules tools/bench tools/bench-uptane tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench tools/mutate-uptane tools/record-reference
 
 test: .venv/.stamp-dev ## all tests but the slow ones; what is skipped is listed with its reason
 	$(PY) -m pytest -n 2 -ra -m "not slow and not hardware" $(PYTEST_ARGS)

@@ -89,7 +89,7 @@ def run(args: Args) -> int:
     log = Log(bus)
     screen = make_screen(args, bus)
     try:
-        parts = _parts(args, bus, log)
+        parts = make_parts(args, bus, log)
         secondary = Secondary(parts, UNKNOWN_IMAGE)
 
         def step() -> None:
@@ -106,7 +106,14 @@ def run(args: Args) -> int:
     return 0
 
 
-def _parts(args: Args, bus: "EventBus", log: Log) -> "Parts":
+def make_parts(args: Args, bus: "EventBus", log: Log) -> "Parts":
+    """What a Secondary works with, as the options describe it; its state folder is locked.
+
+    Raises:
+        UsageError: an option is missing or makes no sense.
+        Busy: another process works with the state folder.
+        SettingsError: a key or the settings cannot be used.
+    """
     from swagent.app import boot_id
     from swagent.clock import SystemClock
     from swagent.uptane.codecs import codec

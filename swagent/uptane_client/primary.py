@@ -28,7 +28,7 @@ from .encrypted import opened
 from .files import FileStore
 from .images import ImageStore
 from .refresh import Refresh
-from .sources import DirectorService, RepositorySource, TimeSource
+from .sources import DirectorService, RepositorySource, TimeSource, Unregistered
 from .timekeeping import TimeKeeper
 from .vehicle import (
     DOWNLOAD_FAILED,
@@ -435,7 +435,13 @@ class Primary:
         if parts.vehicle.pending():
             self._log("info", "the report is held back until the reboot completes what was installed")
             return
-        parts.service.submit(parts.identity.vin, parts.identity.serial, raw)
+        who = parts.identity
+        try:
+            parts.service.submit(who.vin, who.serial, raw)
+        except Unregistered:
+            self._log("info", "the Director does not know this Primary yet: it is told")
+            parts.service.register(who.vin, who.serial, who.hardware_id, parts.signer.key, primary=True)
+            parts.service.submit(who.vin, who.serial, raw)
         parts.vehicle.forget_attacks(last_attack)
         parts.vehicle.forget_reports(last_report)
         parts.vehicle.told_results(last_result)

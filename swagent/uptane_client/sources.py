@@ -100,6 +100,10 @@ class RpcTimeSource:
         return as_file(self._rpc.call(method, list(nonces), max_bytes=1 << 20), method)
 
 
+class Unregistered(TransportError):
+    """The Director does not know the Primary yet."""
+
+
 class DirectorService(Protocol):
     """Where reports go."""
 
@@ -107,6 +111,7 @@ class DirectorService(Protocol):
         """Hand in a vehicle version manifest.
 
         Raises:
+            Unregistered: it was not taken: ``register`` must come first.
             TransportError: it was not taken.
         """
         ...
@@ -131,7 +136,14 @@ class RpcDirectorService:
 
     def submit(self, vin: str, primary: str, raw: bytes) -> None:
         """Hand in a vehicle version manifest."""
-        self._rpc.call("submit_vehicle_manifest", vin, primary, as_value(raw, self._codec))
+        from swagent.net.rpc import RemoteFault
+
+        try:
+            self._rpc.call("submit_vehicle_manifest", vin, primary, as_value(raw, self._codec))
+        except RemoteFault as fault:
+            if "UnknownECU" in fault.text:
+                raise Unregistered(fault.message) from fault
+            raise
 
     def register(self, vin: str, serial: str, hardware_id: str, key: Key, *, primary: bool) -> None:
         """Make an ECU known; the reference has no words for hardware."""

@@ -72,6 +72,12 @@ class TestUpdates:
         assert TCU in world.codec.decode_vehicle_report(world.service.taken[-1]).content.ecus
         assert world.memory.reports() == (0, {})
 
+    def test_a_director_that_does_not_know_the_primary_is_told(self, world: World) -> None:
+        world.service.knows = False
+        world.primary().cycle()
+        assert world.service.knows
+        assert len(world.service.taken) == 1 + 1
+
     def test_pending_until_the_reboot(self, world: World) -> None:
         world.order(PRIMARY)
         installer = world.installers[PRIMARY]

@@ -21,6 +21,7 @@ from swagent.uptane_client.primary import Identity, Policy, Primary
 from swagent.uptane_client.primary import Parts as PrimaryParts
 from swagent.uptane_client.secondary import Parts as SecondaryParts
 from swagent.uptane_client.secondary import Secondary
+from swagent.uptane_client.sources import Unregistered
 from swagent.uptane_client.vehicle import Vehicle
 
 VIN, PRIMARY, TCU = "democar", "INFOdemocar", "TCUdemocar"
@@ -141,14 +142,17 @@ class Service:
     def __init__(self) -> None:
         self.taken: list[bytes] = []
         self.refuses = False
+        self.knows = True
 
     def submit(self, vin: str, primary: str, raw: bytes) -> None:
         if self.refuses:
             raise TransportError("the Director does not answer")
+        if not self.knows:
+            raise Unregistered("it does not know the Primary")
         self.taken.append(raw)
 
     def register(self, *args: Any, **facts: Any) -> None:
-        pass
+        self.knows = True
 
 
 class Link:

@@ -1,0 +1,1 @@
+"""The public reference implementation of Uptane as a peer: live where it is checked out, else from transcripts."""

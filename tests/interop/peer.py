@@ -1,0 +1,82 @@
+"""Runs parties of the reference implementation's demo, as lines on standard input say; with the reference's Python.
+
+Started by ``reference.py`` in a working folder of its own that has ``demo/keys``. The first line is a JSON object:
+``paths`` (the two checkouts), ``format`` (``der`` or ``json``) and ``ports``. Each further line calls, reads or sets
+something by its dotted name; each is answered by one line.
+"""
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+BANNERS: list[str] = []
+
+
+def begin(settings: dict[str, Any]) -> None:
+    """Import the demo as it is, with its encoding and addresses set from outside."""
+    sys.path[:0] = settings["paths"]
+    importlib.import_module("uptane")
+    conf: Any = importlib.import_module("tuf.conf")
+    conf.METADATA_FORMAT = settings["format"]
+    conf.GENERAL_CRYPTO_LIBRARY = "pyca-cryptography"  # opens a key file in a moment; the other takes seconds
+    demo = importlib.import_module("demo")
+    demo.__path__.insert(0, os.path.join(os.getcwd(), "demo"))
+    for name, value in settings["ports"].items():
+        setattr(demo, name, value)
+    for name in settings["parties"]:
+        module: Any = importlib.import_module(name)
+        words = {id(value): word for word, value in vars(module).items() if word.startswith("BANNER_")}
+
+        def show(banner: Any, words: dict[int, str] = words, **how: Any) -> None:
+            BANNERS.append(words[id(banner)].removeprefix("BANNER_"))
+
+        module.print_banner = show
+
+
+def found(name: str) -> tuple[Any, str]:
+    """What holds the last word of a dotted name, and that word."""
+    words = name.split(".")
+    for n in range(len(words) - 1, 0, -1):
+        try:
+            holder = importlib.import_module(".".join(words[:n]))
+        except ImportError:
+            continue
+        for word in words[n:-1]:
+            holder = getattr(holder, word)
+        return holder, words[-1]
+    raise AttributeError(name)
+
+
+def obey(order: dict[str, Any]) -> Any:
+    """Do what one line says."""
+    if "banners" in order:
+        shown = list(BANNERS)
+        BANNERS.clear()
+        return shown
+    holder, word = found(order["name"])
+    if "value" in order:
+        setattr(holder, word, order["value"])
+        return None
+    if "args" in order:
+        return getattr(holder, word)(*order["args"], **order["how"])
+    return getattr(holder, word)
+
+
+def main() -> None:
+    """Obey until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # the demo prints: that is for the log
+    begin(json.loads(sys.stdin.readline()))
+    print(json.dumps({"value": None}), file=answers, flush=True)
+    for line in sys.stdin:
+        try:
+            answer = {"value": obey(json.loads(line))}
+        except Exception as exc:  # noqa: BLE001 - whatever the reference raises is the answer
+            answer = {"error": f"{type(exc).__name__}: {exc}"}
+        print(json.dumps(answer, default=str), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

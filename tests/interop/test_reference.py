@@ -1,0 +1,61 @@
+"""Ours and the reference implementation, as recorded and, where it is checked out, live."""
+
+from pathlib import Path
+
+import pytest
+
+from swagent.errors import UptaneError
+
+from . import ours
+from .reference import VARIABLE, Checkouts, checkouts
+from .wire import Transcript, read
+
+HERE = Path(__file__).parent / "transcripts"
+DIALECTS = ("ref-der", "ref-json")
+PAGE = "docs/reference/uptane-interop.md"
+
+
+@pytest.fixture
+def reference() -> Checkouts:
+    found = checkouts()
+    if found is None:
+        pytest.skip(f"needs the reference implementation: set {VARIABLE} as {PAGE} says")
+    return found
+
+
+def recorded(scene: str, dialect: str) -> Transcript:
+    return read(HERE / f"{scene}-{dialect}.json")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+class TestOurVehicle:
+    """Our Primary, full and partial Secondary, with the reference's Director, Image repository and Time server."""
+
+    def test_as_recorded(self, dialect: str, quick_path: Path) -> None:
+        ours.replay(recorded("our-vehicle", dialect), quick_path)
+
+    def test_another_byte_is_noticed(self, dialect: str, quick_path: Path) -> None:
+        transcript = recorded("our-vehicle", dialect)
+        at = next(n for n, each in enumerate(transcript.exchanges) if b"submit_vehicle" in each.request.body)
+        exchange = transcript.exchanges[at]
+        other = exchange.request._replace(body=exchange.request.body.replace(b"democar", b"domecar"))
+        transcript.exchanges[at] = exchange._replace(request=other)
+        with pytest.raises(AssertionError, match="domecar"):
+            ours.replay(transcript, quick_path)
+
+    def test_another_answer_is_noticed(self, dialect: str, quick_path: Path) -> None:
+        transcript = recorded("our-vehicle", dialect)
+        at = next(n for n, each in enumerate(transcript.exchanges) if "/targets." in each.request.head[0])
+        exchange = transcript.exchanges[at]
+        last = exchange.answer.body.rindex(b"\x04\x40" if dialect == "ref-der" else b'"sig"')
+        other = bytearray(exchange.answer.body)
+        other[last + 10] ^= 1
+        transcript.exchanges[at] = exchange._replace(answer=exchange.answer._replace(body=bytes(other)))
+        with pytest.raises(AssertionError) as caught:
+            ours.replay(transcript, quick_path)
+        assert isinstance(caught.value.__cause__, UptaneError)
+
+    @pytest.mark.slow
+    def test_live(self, dialect: str, quick_path: Path, reference: Checkouts) -> None:
+        transcript = ours.record(reference, quick_path, dialect)
+        assert transcript.exchanges
