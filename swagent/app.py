@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swagent.clock import SystemClock
 from swagent.crypto.cipher import AesKey
 from swagent.crypto.signature import Trust
-from swagent.errors import Busy, DeviceError, SettingsError, UsageError
+from swagent.errors import Busy, DeviceError, ScriptError, SettingsError, UsageError
 from swagent.events import Event, EventBus
 from swagent.handlers.api import Hardware as Device
 from swagent.installer.env import FLOOR_VARIABLE
@@ -20,7 +21,7 @@ from swagent.installer.journal import Journal, raised
 from swagent.installer.rig import LuaRules, Policy, Rig, UserDataQuestion
 from swagent.installer.session import Session
 from swagent.model import Description, Gate, Hardware, InstallRequest, Outcome, Plan, TlsFiles, Unit
-from swagent.settings import AUTO, InstallSettings, from_config, from_environ
+from swagent.settings import AUTO, DEFAULT_TYPE, InstallSettings, from_config, from_environ
 from swagent.stream.source import FileSource, Source, open_source
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ VERSIONS_FILE = "/etc/sw-versions"
 FWENV_CONFIG_FILE = "/etc/fw_env.config"
 STANDARD_INPUT = "standard input"
 STATE_FOLDER = "/var/lib/swagent"
+RUN_FOLDER = "/run/swupdate"
 LUA_PATH = "/etc/swagent/lua/?.lua;/usr/local/share/lua/VERSION/?.lua;/usr/share/lua/VERSION/?.lua"
 CHECKS_FOLDER = "/etc/swagent/confirm.d"
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
@@ -53,6 +55,9 @@ class Wishes(NamedTuple):
         judge_unit: ask the gates that look at this unit as it is now too: what runs from where, and on what power.
         ask: shows a plan to a person and returns the answer; None asks nobody.
         user_data_failed: decides what follows when the user's data cannot be written; None as the settings say.
+        post_update: run the post-update command; a daemon does so when it is told.
+        aes_key: overrides the key file of the settings.
+        delta_urls: file name to where it is fetched from, instead of what the image says.
         below_floor: why an image below the version floor is to be let in.
         over_unconfirmed: why an update is to be let in over one that is not confirmed.
     """
@@ -70,6 +75,9 @@ class Wishes(NamedTuple):
     judge_unit: bool = True
     ask: Callable[[Plan, Unit], bool] | None = None
     user_data_failed: UserDataQuestion | None = None
+    post_update: bool = True
+    aes_key: AesKey | None = None
+    delta_urls: Mapping[str, str] = MappingProxyType({})
 
 
 def read_settings(config_file: str | None, environ: Mapping[str, str]) -> tuple[InstallSettings, list[str]]:
@@ -203,7 +211,7 @@ def make_session(
     hw = RealHardware(tmpdir, settings.docker_socket, settings.mtd_blacklist)
     policy = Policy(
         trust=trust,
-        aes_key=aes_key_of(settings),
+        aes_key=wishes.aes_key or aes_key_of(settings),
         selection=settings.select,
         description_size_max_bytes=settings.description_size_max_bytes,
         dry_run=wishes.dry_run,
@@ -215,7 +223,9 @@ def make_session(
         transaction_marker=wishes.transaction_marker,
         state_marker=wishes.state_marker,
         pre_update={kind.name: kind.preupdatecmd for kind in settings.update_types.values()},
-        post_update={kind.name: kind.postupdatecmd for kind in settings.update_types.values()},
+        post_update={kind.name: kind.postupdatecmd for kind in settings.update_types.values()}
+        if wishes.post_update
+        else {},
         tmpdir=tmpdir,
         versions_file=settings.gen_swversions,
         floor=floor,
@@ -248,10 +258,10 @@ def make_session(
             *([_gate_of_authorization(settings, source, hw, loader, bus)] if wishes.judge_unit else ()),
             *(_gates_that_ask(settings, wishes, hw, bus) if not wishes.dry_run else ()),
         ),
-        parts=partial(open_parts, settings),
+        parts=partial(open_parts, settings, urls=wishes.delta_urls),
         journal=journal,
         state_folder=state_directory(settings, environ),
-        namespaces=lambda name: _open_namespace(settings, name),
+        namespaces=lambda name: open_namespace(settings, name),
     )
     return Session(rig, policy, source, cancelled=cancelled), rig
 
@@ -449,7 +459,8 @@ def make_bootloader(settings: InstallSettings) -> "Bootloader | None":
     )
 
 
-def _open_namespace(settings: InstallSettings, name: str) -> "Bootloader":
+def open_namespace(settings: InstallSettings, name: str) -> "Bootloader":
+    """An environment of a YAML fw_env.config, by its name."""
     from swagent.bootloader.uboot import UBoot
 
     return UBoot({"fwenv-config-location": settings.fwenv_config_location, "fwenv-namespace": name})
@@ -588,6 +599,47 @@ def read_checks(folder: str, *, required: bool) -> "list[Check]":
     return checks
 
 
+def recover_what_was_cut(settings: InstallSettings, environ: Mapping[str, str]) -> str:
+    """Bring an update that was cut to its end; returns what is to be said about it, "" when none was.
+
+    Raises:
+        SwagentError: the journal or the boot environment cannot be used, or an update is running.
+    """
+    from swagent.installer.journal import recover
+
+    journal = make_journal(settings, environ)
+    if journal is None:
+        return ""
+    lock_fd = lock(environ)
+    try:
+        found = recover(journal, make_bootloader(settings), SystemClock())
+    finally:
+        os.close(lock_fd)
+    told = [journal.problem, found.message if found else ""]
+    return "; ".join(each for each in told if each)
+
+
+def run_hook(
+    settings: InstallSettings, update_type: str, log: Callable[[str, str], None], environ: Mapping[str, str]
+) -> None:
+    """Run the post-update command of a type of update, if it has one.
+
+    Raises:
+        ScriptError: it failed.
+    """
+    from swagent.hw import Hardware as RealHardware
+
+    kind = settings.update_types.get(update_type) or settings.update_types[DEFAULT_TYPE]
+    if not kind.postupdatecmd:
+        return
+    hw = RealHardware(_temporary_folder(environ))
+    status = hw.run(["/bin/sh", "-c", kind.postupdatecmd], log=log)
+    if status:
+        raise ScriptError(
+            f"the post-update command ended with status {status}", hint=f"it was: {kind.postupdatecmd}"
+        )
+
+
 def is_busy(environ: Mapping[str, str]) -> bool:
     """Whether an update is running now; False also when that cannot be told."""
     try:
@@ -641,8 +693,22 @@ def open_update(word: str, settings: InstallSettings, *, look_only: bool = False
     return (open_ranges if look_only else open_stream)(word, options, SystemClock())
 
 
-def open_parts(settings: InstallSettings, url: str, size_bytes: int, parts_max: int) -> "HttpParts":
+def open_parts(
+    settings: InstallSettings,
+    url: str,
+    size_bytes: int,
+    parts_max: int,
+    *,
+    urls: Mapping[str, str] = MappingProxyType({}),
+) -> "HttpParts":
     """A file on a server, of which a delta update wants parts; fetched as the group ``delta`` says.
+
+    Args:
+        settings: how to fetch.
+        url: as the image says.
+        size_bytes: of the file as far as it is known.
+        parts_max: how many parts are asked for at once.
+        urls: file name to where it is instead.
 
     Raises:
         UsageError: the URL makes no sense.
@@ -651,6 +717,7 @@ def open_parts(settings: InstallSettings, url: str, size_bytes: int, parts_max: 
     """
     from swagent.net import open_parts as open_file
 
+    url = urls.get(url.partition("?")[0].rpartition("/")[2], url)
     given = settings.delta
     options = _http_options(given)
     for key, word in (("gatewaytoken", "GatewayToken"), ("targettoken", "TargetToken")):
@@ -719,8 +786,8 @@ def lock(environ: Mapping[str, str]) -> int:
     """
     import fcntl
 
-    folder = environ.get("RUNTIME_DIRECTORY", "")
-    if not folder:
+    folder = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if not folder or folder == RUN_FOLDER:  # the daemon's own; the lock is everybody's
         folder = "/run" if os.geteuid() == 0 else _temporary_folder(environ)
     path = os.path.join(folder, "swagent.lock")
     try:

@@ -190,6 +190,12 @@ class DeadlineError(SwagentError):
     retryable = True
 
 
+class NotAcknowledged(SwagentError):
+    """The daemon, or one of its children, said no to a message."""
+
+    exit_code = 52
+
+
 class SettingsError(SwagentError):
     """A settings file, environment variable or key file cannot be used."""
 

@@ -150,6 +150,14 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "lua-instructions": "i",
         "lua-seconds": "i",
     },
+    "daemon": {
+        "control-socket": "l",
+        "progress-socket": "l",
+        "progress-socket-2022": "l",
+        "event-socket": "l",
+        "socket-mode": "s",
+        "socket-group": "s",
+    },
     "authorization": {
         "database": "s",
         "required": "b",
@@ -163,8 +171,8 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "activation_code": "s",
     },
 }
-"""Every group and key of SWUpdate's settings file, with its type; and the groups ``swagent`` and ``authorization``,
-which are ours alone."""
+"""Every group and key of SWUpdate's settings file, with its type; and the groups ``swagent``, ``daemon`` and
+``authorization``, which are ours alone."""
 
 _MAPPED_GROUPS: Mapping[str, frozenset[str]] = {
     "download": frozenset(("retry",)),
@@ -173,6 +181,7 @@ _MAPPED_GROUPS: Mapping[str, frozenset[str]] = {
     "suricatta": frozenset(),
     "hawkbit": frozenset(_PROCESS_KEYS),
     "gservice": frozenset(_PROCESS_KEYS),
+    "daemon": frozenset(),
 }
 """Groups that are kept as they are, each a mapping, with the keys in them that are not used."""
 _MAPPED_NUMBERS = {
@@ -273,6 +282,7 @@ class InstallSettings(NamedTuple):
         identify: what servers are told of this unit, name to value in order.
         custom_http_headers: sent to those servers with every request.
         logevent: of a general server: event to the format of what it is told, in order.
+        daemon: where it listens, and who may connect.
         origins: key to the place that set it, as ``swupdate.cfg:globals.select``; defaults have no entry.
         battery_min_percent: an update does not begin on a discharging battery with less; 0 for any.
         consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
@@ -328,6 +338,7 @@ class InstallSettings(NamedTuple):
     identify: tuple[tuple[str, str], ...] = ()
     custom_http_headers: tuple[tuple[str, str], ...] = ()
     logevent: tuple[tuple[str, str], ...] = ()
+    daemon: Mapping[str, Any] = MappingProxyType({})
     battery_min_percent: int = 0
     consent_command: str = ""
     user_data_failure: UserDataFailure = UserDataFailure.FAIL

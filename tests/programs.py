@@ -140,7 +140,7 @@ def run_swupdate(
         env: further variables of its environment.
     """
     need("swupdate")
-    command = [*_own_network(), "swupdate", "-l", "5", *words]
+    command = [*own_network_words(), "swupdate", "-l", "5", *words]
     for _ in range(_ATTEMPTS):
         fresh()
         with TemporaryDirectory(prefix="sw") as private:
@@ -178,7 +178,8 @@ def _alone(folder: Path) -> dict[str, str]:
 
 
 @cache
-def _own_network() -> tuple[str, ...]:
+def own_network_words() -> tuple[str, ...]:
+    """What a command line must begin with to run in a network of its own."""
     for wrap in (("unshare", "--net"), ("unshare", "--user", "--map-current-user", "--net")):
         if shutil.which("unshare") is not None and run([*wrap, "true"]).ok:
             return wrap

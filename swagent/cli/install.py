@@ -144,6 +144,12 @@ _AS_SETTINGS = {
     "gen-swversions": "gen-swversions",
     "state-directory": "state-directory",
     "blacklist": "mtd-blacklist",
+    "control": "daemon.control-socket",
+    "progress": "daemon.progress-socket",
+    "progress-2022": "daemon.progress-socket-2022",
+    "events": "daemon.event-socket",
+    "socket-mode": "daemon.socket-mode",
+    "socket-group": "daemon.socket-group",
 }
 _AS_SETTINGS |= {option.long: f"download.{option.long}" for option in SERVER_OPTIONS}
 _AS_SETTINGS["retry-wait"] = "download.retrywait"
@@ -220,13 +226,13 @@ def run(args: Args) -> int:
     return 0
 
 
-def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateScreen]) -> Session:
-    settings, ignored = settings_of(args)
-    question = _question(args)
-    wishes = Wishes(
+def wishes_of(args: Args, question: "Question | None" = None) -> Wishes:
+    """What the options ask for that is no setting."""
+    dry_run = args.on("check") or args.on("dry-run")
+    return Wishes(
         allow_unsigned=args.on("allow-unsigned"),
         hardware=read_hardware(args.get("hwrevision")),
-        dry_run=args.on("check") or args.on("dry-run"),
+        dry_run=dry_run,
         verify_first=args.on("verify-first"),
         verify_cpio_sum=args.on("verify-cpio-sum"),
         nothing_is_success=args.on("allow-nothing"),
@@ -234,10 +240,16 @@ def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateS
         state_marker=not args.on("no-state-marker"),
         below_floor=_reason(args, "below-floor"),
         over_unconfirmed=_reason(args, "over-unconfirmed"),
-        judge_unit=not (args.on("check") or args.on("dry-run")),
+        judge_unit=not dry_run,
         ask=question.ask if question else None,
         user_data_failed=question.user_data_failed if question else None,
     )
+
+
+def _prepare(args: Args, image: str, bus: EventBus, screens: list[Screen | LateScreen]) -> Session:
+    settings, ignored = settings_of(args)
+    question = _question(args)
+    wishes = wishes_of(args, question)
     if not args.on("json"):
         from .terminal import is_terminal, make_terminal
 

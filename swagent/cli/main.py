@@ -20,6 +20,7 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("sign", "sign", "sign or re-sign an update"),
     ("extract", "extract", "list or unpack an update"),
     ("handlers", "handlers", "list the handlers: what they serve, where they come from"),
+    ("daemon", "daemon", "wait for updates at SWUpdate's control socket"),
     ("confirm", "confirm", "after the reboot: run the checks, keep the update or give it up"),
     ("uptane", "uptane", "keep a vehicle up to date from a Director and an Image repository"),
     ("authdb", "authdb", "make and examine UniAuth.db: which units may be updated to what"),

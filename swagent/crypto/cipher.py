@@ -29,6 +29,9 @@ KEY_SIZES_BYTES = (16, 24, 32)
 _CIPHERS = {"aes-cbc": None, "aes-cbc-128": 16, "aes-cbc-192": 24, "aes-cbc-256": 32}
 
 
+_KEY_HINT = "a key file holds KEY IV: 32, 48 or 64 hexadecimal digits, and 32"
+
+
 class AesKey(NamedTuple):
     """Key of 16, 24 or 32 bytes, or one that stays in a token, and vector of 16 bytes; neither is shown."""
 
@@ -92,19 +95,29 @@ def read_key_file(key_file: str) -> AesKey:
         )
     path = keys.path_of(key_file)
     words = keys.read_file(key_file).split()
-    hint = "a key file holds KEY IV: 32, 48 or 64 hexadecimal digits, and 32"
     if len(words) < 2:
-        raise SettingsError(f"key file {path} has {len(words)} words instead of two", hint=hint)
-    iv = _unhex(words[1], f"the initialization vector in {path}", hint)
+        raise SettingsError(f"key file {path} has {len(words)} words instead of two", hint=_KEY_HINT)
+    return parse_key(words[0], words[1], where=path)
+
+
+def parse_key(key_word: bytes, iv_word: bytes, *, where: str) -> AesKey:
+    """A key and its initialization vector as SWUpdate writes them; arguments and errors as ``read_key_file``.
+
+    Args:
+        key_word: hexadecimal digits, or a URI.
+        iv_word: hexadecimal digits.
+        where: for messages.
+    """
+    iv = _unhex(iv_word, f"the initialization vector in {where}", _KEY_HINT)
     key: bytes | BlockKey
-    if b":" in words[0]:
-        key = _key_elsewhere(words[0])
+    if b":" in key_word:
+        key = _key_elsewhere(key_word)
     else:
-        key = _unhex(words[0], f"the key in {path}", hint)
+        key = _unhex(key_word, f"the key in {where}", _KEY_HINT)
         if len(key) not in KEY_SIZES_BYTES:
-            raise SettingsError(f"the key in {path} has {len(words[0])} digits", hint=hint)
+            raise SettingsError(f"the key in {where} has {len(key_word)} digits", hint=_KEY_HINT)
     if len(iv) != BLOCK_BYTES:
-        raise SettingsError(f"the initialization vector in {path} has {len(words[1])} digits", hint=hint)
+        raise SettingsError(f"the initialization vector in {where} has {len(iv_word)} digits", hint=_KEY_HINT)
     return AesKey(key, iv)
 
 

@@ -31,6 +31,7 @@ def tell_plan(
             "description": description.description,
             "hardware": str(hardware) if hardware else None,
             "selection": str(selection) if selection else None,
+            "update_type": description.update_type,
             "dry_run": ctx.dry_run,
             "reboot": description.reboot is not False,
             "entries": [row(planned) for planned in plan.entries],

@@ -1,0 +1,1 @@
+"""``swagent daemon``: the one process with rights on devices, and the unprivileged ones that it starts and watches."""

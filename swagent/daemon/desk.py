@@ -1,0 +1,317 @@
+"""Does what is asked for over the control socket: one update at a time, in a thread of its own."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event as Flag
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from swagent.app import (
+    Wishes,
+    lock,
+    make_bootloader,
+    make_session,
+    open_namespace,
+    read_unit,
+    run_hook,
+)
+from swagent.clock import SystemClock
+from swagent.errors import (
+    BootEnvError,
+    Busy,
+    NotAcknowledged,
+    SelectionRefused,
+    SettingsError,
+    SwagentError,
+)
+from swagent.events import Event, EventBus, refused_early
+from swagent.ipc import DryRun, Notification, Request, Revisions, StatusReply
+from swagent.ipc.messages import AesKeyText, Command, DeltaUrl, Variable, VersionsRange
+from swagent.model import Selection
+from swagent.settings import DEFAULT_TYPE, InstallSettings
+from swagent.sockets.connection import ConnectionSource
+from swagent.sockets.control import Install, Peer
+from swagent.sockets.news import News, Told
+
+if TYPE_CHECKING:
+    from swagent.bootloader import Bootloader
+
+STATE_VARIABLE = "ustate"
+STATE_UNKNOWN = "4"
+DELTA_URLS_MAX = 64
+
+
+class Children(Protocol):
+    """Who passes messages on to child processes."""
+
+    async def command(self, command: Command) -> Command:
+        """Have one do something."""
+        ...
+
+
+class Admitted(NamedTuple):
+    """An update that was let in.
+
+    Attributes:
+        lock_fd: keeps others away, None for a dry run.
+    """
+
+    request: Request
+    peer: Peer
+    settings: InstallSettings
+    wishes: Wishes
+    lock_fd: int | None
+
+
+class InstallDesk:
+    """What the control socket wants of us; all methods run in the loop.
+
+    Args:
+        settings: as of ``swagent -i``.
+        wishes: the same.
+        accepted: selections that a request may ask for.
+        bus: hears of everything; the verdict of an update when the next one can begin.
+        environ: the process's environment.
+        tell: takes news for the clients of SWUpdate.
+        children: child processes.
+    """
+
+    def __init__(
+        self,
+        settings: InstallSettings,
+        wishes: Wishes,
+        accepted: frozenset[Selection],
+        *,
+        bus: EventBus,
+        environ: Mapping[str, str],
+        tell: Callable[[list[Told]], None],
+        children: Children,
+    ) -> None:
+        self._settings = settings
+        self._wishes = wishes
+        self._accepted = accepted
+        self._bus = bus
+        self._environ = environ
+        self._tell = tell
+        self._children = children
+        self._news = News()
+        self._running: Admitted | None = None
+        self._update_type = DEFAULT_TYPE
+        self._last_was_dry = False
+        self._stop = Flag()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="install")
+
+    # -- updates
+
+    @property
+    def busy(self) -> bool:
+        """Whether an update runs."""
+        return self._running is not None
+
+    def admit(self, request: Request, peer: Peer) -> Install:
+        """Let an update in.
+
+        Raises:
+            Busy: there is one, here or of another program.
+            SelectionRefused: it asks for a selection that was not allowed.
+            DeviceError: the lock cannot be made.
+        """
+        if self._running is not None:
+            raise Busy("another update is running")
+        settings = self._settings
+        if request.software_set and request.running_mode:
+            wanted = Selection(request.software_set, request.running_mode)
+            if wanted not in self._accepted:
+                raise SelectionRefused(
+                    f"the selection {wanted} may not be asked for", hint=f"-q {wanted} would allow it"
+                )
+            settings = settings._replace(select=wanted)
+        dry_run = request.dry_run == DryRun.ON or (request.dry_run != DryRun.OFF and self._wishes.dry_run)
+        wishes = self._wishes._replace(dry_run=dry_run, judge_unit=not dry_run, post_update=False)
+        lock_fd = None if dry_run else lock(self._environ)
+        self._stop.clear()
+        self._running = Admitted(request, peer, settings, wishes, lock_fd)
+        self._tell(self._news.accepted(request.origin, request.info))
+        return partial(self._run, self._running)
+
+    async def _run(self, admitted: Admitted, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        verdict = await loop.run_in_executor(self._worker, self._install, admitted, connection)
+        connection.close()
+        if admitted.lock_fd is not None:
+            os.close(admitted.lock_fd)
+        self._running = None
+        self._wishes = self._wishes._replace(delta_urls={})
+        self._last_was_dry = admitted.wishes.dry_run
+        self._bus.publish(verdict)
+        self._tell(self._news.ended(verdict))
+
+    def _install(self, admitted: Admitted, connection: socket.socket) -> Event:
+        """In the worker: one session; returns its verdict, which is not published yet."""
+        bus = _VerdictKept(self._bus)
+        try:
+            source = ConnectionSource(connection.fileno(), f"the update of {admitted.peer}")
+            session, _ = make_session(
+                admitted.settings,
+                admitted.wishes,
+                source,
+                bus=bus,
+                environ=self._environ,
+                cancelled=self._stop.is_set,
+            )
+            session.run()
+        except SwagentError as exc:
+            return bus.verdict or refused_early(exc, now_s=SystemClock().now_s())
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must cost an update, not the service
+            fault = SwagentError(f"a fault in swagent: {type(exc).__name__}: {exc}", hint="please report it")
+            return refused_early(fault, now_s=SystemClock().now_s())
+        assert bus.verdict is not None  # noqa: S101 - a session that returns has published it
+        return bus.verdict
+
+    def happened(self, event: Event) -> None:
+        """An event of the bus, in the loop: for the clients of SWUpdate."""
+        if event.event == "update.planned":
+            self._update_type = str(event.facts.get("update_type", DEFAULT_TYPE))
+        if self._running is not None:
+            self._tell(self._news.happened(event))
+        elif event.event == "log":
+            self._tell(self._news.log(str(event.facts.get("level")), event.message))
+
+    def stop(self) -> None:
+        """Ask the update that runs to stop at its next checkpoint."""
+        self._stop.set()
+
+    # -- the rest
+
+    def status(self) -> StatusReply:
+        """As it stands; takes a line away."""
+        return self._news.status()
+
+    def standing(self) -> StatusReply:
+        """As it stands."""
+        return self._news.standing()
+
+    def lines(self) -> list[Notification]:
+        """Lines that are kept."""
+        return self._news.lines()
+
+    async def post_update(self, text: str) -> None:
+        """Run the post-update command of the last update; after a dry run there is nothing to run it for."""
+        if self._running is not None:
+            raise Busy("an update is running")
+        self._tell(self._news.done(text))
+        if self._last_was_dry:
+            self._log("info", "the last update was a dry run: its post-update command is not run")
+            return
+        await asyncio.to_thread(run_hook, self._settings, self._update_type, self._log, self._environ)
+
+    async def command(self, command: Command) -> Command:
+        """Have a child do something."""
+        return await self._children.command(command)
+
+    async def set_aes_key(self, key: AesKeyText) -> None:
+        """For updates from now on."""
+        from swagent.crypto.cipher import parse_key
+
+        found = await asyncio.to_thread(parse_key, key.key.encode(), key.iv.encode(), where="the message")
+        self._wishes = self._wishes._replace(aes_key=found)
+
+    async def update_state(self) -> str:
+        """The digit of ``ustate``; that of "not available" when there is none."""
+        try:
+            value = await asyncio.to_thread(self._read_state)
+        except SwagentError as exc:
+            self._log("warn", f"{STATE_VARIABLE} cannot be read: {exc.message}")
+            value = None
+        return value if value and value in "01234567" and len(value) == 1 else STATE_UNKNOWN
+
+    def _read_state(self) -> str | None:
+        loader = make_bootloader(self._settings)
+        return loader.get(STATE_VARIABLE) if loader else None
+
+    async def set_update_state(self, state: str) -> None:
+        """Store it in the boot environment."""
+        self._refuse_while_busy()
+        await asyncio.to_thread(self._store_state, state)
+
+    def _store_state(self, state: str) -> None:
+        loader = make_bootloader(self._settings)
+        if loader is None:
+            raise BootEnvError("there is no boot loader whose environment could hold it")
+        loader.set_many({STATE_VARIABLE: state})
+
+    async def set_versions_range(self, bounds: VersionsRange) -> None:
+        """For updates from now on."""
+        types = dict(self._settings.update_types)
+        name = bounds.update_type or DEFAULT_TYPE
+        if name not in types:
+            raise SettingsError(f"there is no type of updates {name[:80]!r}")
+        old = types[name]
+        types[name] = old._replace(
+            no_downgrading=bounds.minimum or old.no_downgrading,
+            max_version=bounds.maximum or old.max_version,
+            no_reinstalling=bounds.current or old.no_reinstalling,
+        )
+        self._settings = self._settings._replace(update_types=types)
+
+    async def hardware(self) -> Revisions:
+        """Board and revision."""
+        unit, _ = await asyncio.to_thread(read_unit, self._settings, self._wishes.hardware)
+        if unit.hardware is None:
+            raise SettingsError("nobody says what hardware this is", hint="-H, or /etc/hwrevision")
+        return Revisions(unit.hardware.board, unit.hardware.revision)
+
+    async def variable(self, wanted: Variable) -> Variable:
+        """A variable with its value."""
+        value = await asyncio.to_thread(lambda: self._namespace(wanted).get(wanted.name))
+        if value is None:
+            raise NotAcknowledged(f"there is no variable {wanted.name[:80]!r}")
+        return wanted._replace(value=value)
+
+    async def set_variable(self, wanted: Variable) -> None:
+        """Store or remove it."""
+        self._refuse_while_busy()
+        if not wanted.name:
+            raise NotAcknowledged("the variable has no name")
+        await asyncio.to_thread(lambda: self._namespace(wanted).set_many({wanted.name: wanted.value or None}))
+
+    def _namespace(self, wanted: Variable) -> "Bootloader":
+        name = wanted.namespace or self._settings.namespace_vars
+        if not name:
+            raise SettingsError("nobody says in which namespace", hint="namespace-vars in the settings")
+        return open_namespace(self._settings, name)
+
+    async def set_delta_url(self, url: DeltaUrl) -> None:
+        """For the next update."""
+        if not url.filename or not url.url:
+            raise NotAcknowledged("a file name and a URL are needed")
+        urls = {**self._wishes.delta_urls, url.filename: url.url}
+        if len(urls) > DELTA_URLS_MAX:
+            raise NotAcknowledged(f"more than {DELTA_URLS_MAX} files")
+        self._wishes = self._wishes._replace(delta_urls=urls)
+
+    def _refuse_while_busy(self) -> None:
+        if self._running is not None:
+            raise Busy("an update is running, and the boot environment is its own until then")
+
+    def _log(self, level: str, line: str) -> None:
+        self._bus.publish(Event("log", time_s=SystemClock().now_s(), message=line, facts={"level": level}))
+
+
+class _VerdictKept(EventBus):
+    """Passes everything on but the verdict, which comes when the next update can begin."""
+
+    def __init__(self, outer: EventBus) -> None:
+        super().__init__()
+        self._outer = outer
+        self.verdict: Event | None = None
+
+    def publish(self, event: Event) -> None:
+        """Tell the outer bus."""
+        if event.event == "update.verdict":
+            self.verdict = event
+        else:
+            self._outer.publish(event)
