@@ -98,8 +98,9 @@ def serve(
         SettingsError: a certificate or key cannot be used.
         DeviceError: a port is not free.
     """
+    from swagent.net.tls import server_context
     from swagent.vehicle import resources, rpc
-    from swagent.vehicle.server import VehicleServer, server_context
+    from swagent.vehicle.server import VehicleServer
 
     virtual = tuple(_virtual(each, parts, desk, log) for each in listed.virtual)
     servers: list[VehicleServer] = []

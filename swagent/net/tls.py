@@ -1,4 +1,4 @@
-"""TLS towards servers, as the settings want it."""
+"""TLS towards servers, as the settings want it, and towards clients."""
 
 from typing import TYPE_CHECKING
 
@@ -42,4 +42,30 @@ def client_context(options: HttpOptions, *, own: bool = True) -> "ssl.SSLContext
                 f"certificate {options.certificate_file} and key {options.key_file or 'in it'} "
                 f"cannot be used: {exc}"
             ) from exc
+    return context
+
+
+def server_context(certificate: str, key: str, client_ca: str, *, required: bool = True) -> "ssl.SSLContext":
+    """TLS 1.2 or newer.
+
+    Args:
+        certificate: to serve with.
+        key: its private key, "" when it is in the same file.
+        client_ca: whose clients may come, "" to ask for no certificate.
+        required: whether those without a certificate are turned away.
+
+    Raises:
+        SettingsError: a file cannot be used.
+    """
+    import ssl
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key or None)
+        if client_ca:
+            context.load_verify_locations(client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    except (OSError, ValueError) as exc:
+        raise SettingsError(f"TLS: {certificate}, its key or {client_ca or 'no CA'}: {exc}") from exc
     return context

@@ -100,28 +100,6 @@ class VehicleServer:
         self._server.server_close()
 
 
-def server_context(certificate: str, key: str, client_ca: str) -> "SSLContext":
-    """TLS 1.2 or newer; with ``client_ca`` only for clients whose certificate it signed.
-
-    Raises:
-        SettingsError: a file cannot be used.
-    """
-    import ssl
-
-    from swagent.errors import SettingsError
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key or None)
-        if client_ca:
-            context.load_verify_locations(client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ValueError) as exc:
-        raise SettingsError(f"TLS: {certificate}, its key or {client_ca or 'no CA'}: {exc}") from exc
-    return context
-
-
 def _listen(host: str, ports: tuple[int, ...]) -> "_Server":
     failure: OSError | None = None
     for port in ports:

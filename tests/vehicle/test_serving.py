@@ -16,6 +16,7 @@ from swagent.errors import (
 )
 from swagent.net import HttpOptions
 from swagent.net.rpc import RemoteFault
+from swagent.net.tls import server_context
 from swagent.testing.repositories import image_target
 from swagent.uptane.codecs import NAMES
 from swagent.uptane.errors import InvalidMetadata, TargetHashMismatch, VersionRollback
@@ -26,7 +27,7 @@ from swagent.uptane_client.links import HttpLink, RpcLink
 from swagent.uptane_client.secondary import PrimaryLink
 from swagent.vehicle.resources import Resources
 from swagent.vehicle.rpc import Methods
-from swagent.vehicle.server import VehicleServer, server_context
+from swagent.vehicle.server import VehicleServer
 from tests.net.authority import Authority
 from tests.uptane_client.world import FIRMWARE, PRIMARY, TCU, VIN, World
 

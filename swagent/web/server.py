@@ -1,0 +1,366 @@
+"""The web server: who asks what, and what is answered."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TypeVar, cast
+
+from aiohttp import web
+
+from swagent.clock import SystemClock
+from swagent.errors import DeviceError, SwagentError, TransportError
+from swagent.net.tls import server_context
+
+from . import classic
+from .board import Board
+from .files import Folder, Page
+from .guard import Guard
+from .link import Facts, Installer, Notice, Progress
+from .listeners import Listeners
+from .options import WebOptions
+from .upload import InstallerLeft, Upload, begin
+
+IMAGE_HEAD_BYTES_MAX = 9 * 1024 * 1024
+"""Of a file, to see what is in it: sw-description and its signature, with the usual limit of each."""
+IMAGE_HEAD_S = 60
+VERDICT_S = 3
+IDLE_S = 30
+"""How long a connection may be silent before its first request, and between two."""
+CONNECTIONS_MAX = 256
+SHUTDOWN_S = 2
+RETRY_S = (0.2, 5.0)
+TELL_S = 0.2
+_ASKING_MAX = 2
+_T = TypeVar("_T")
+
+
+class WebServer:
+    """Serves one device.
+
+    Args:
+        options: how.
+        installer: whom it serves.
+        log: hears of what goes wrong: level and line.
+
+    Raises:
+        SettingsError: passwords, tokens or a certificate cannot be used.
+    """
+
+    def __init__(self, options: WebOptions, installer: Installer, log: Callable[[str, str], None]) -> None:
+        self._options = options
+        self._installer = installer
+        self._log = log
+        self._clock = SystemClock()
+        self._guard = Guard(options, self._clock.now_s)
+        self._files: Page | Folder = Folder(options.root, listing=options.listing) if options.root else Page()
+        self._tls = (
+            server_context(
+                options.certificate,
+                options.key,
+                options.client_ca,
+                required=not (options.passwords or options.tokens or options.anonymous),
+            )
+            if options.certificate
+            else None
+        )
+        self._classic, self._page = Listeners(), Listeners()
+        self._translator = classic.Translator()
+        self._board = Board()
+        self._here = False
+        self._upload: Upload | None = None
+        self._forwarding: asyncio.Task[None] | None = None
+        self._told_s = 0.0
+        self._verdict = asyncio.Event()
+        self._verdict_text = ""
+        self._asking = asyncio.Semaphore(_ASKING_MAX)
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def run(self, listening: Callable[[int], None] = lambda port: None) -> None:
+        """Serve until cancelled.
+
+        Args:
+            listening: called with the port, once it is open.
+
+        Raises:
+            DeviceError: it cannot be opened.
+        """
+        for name in ("aiohttp.access", "aiohttp.server", "aiohttp.web", "aiohttp.websocket", "asyncio"):
+            logging.getLogger(name).handlers = [_Forward(self._log)]
+            logging.getLogger(name).propagate = False
+        app = web.Application(middlewares=[self._guard.middleware], client_max_size=64 * 1024)
+        app.on_response_prepare.append(self._guard.on_prepare)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            keepalive_timeout=IDLE_S,
+            lingering_time=SHUTDOWN_S,
+            shutdown_timeout=SHUTDOWN_S,
+        )
+        await runner.setup()
+        limited = _limited(cast(web.Server, runner.server), self._log)
+        place = f"{self._options.host or '*'}:{self._options.port}"
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                limited, self._options.host or None, self._options.port, ssl=self._tls, reuse_address=True
+            )
+        except OSError as exc:
+            await runner.cleanup()
+            raise DeviceError(
+                f"cannot listen at {place}: {exc.strerror}", path=place, errno=exc.errno
+            ) from exc
+        try:
+            listening(server.sockets[0].getsockname()[1])
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow(self._installer.progress, self._take_progress))
+                group.create_task(self._follow(self._installer.notices, self._take_notice))
+                group.create_task(self._follow(self._installer.events, self._take_event, self._set_here))
+        finally:
+            server.close()
+            self._classic.close()
+            self._page.close()
+            await runner.cleanup()
+
+    # -- news
+
+    async def _follow(
+        self,
+        source: Callable[[], AsyncIterator[_T]],
+        take: Callable[[_T], None],
+        here: Callable[[bool], None] = lambda here: None,
+    ) -> None:
+        """Hand on what an installer says; when it goes away, wait for it to come back."""
+        wait_s = RETRY_S[0]
+        while True:
+            try:
+                async for news in source():
+                    here(True)
+                    wait_s = RETRY_S[0]
+                    take(news)
+            except TransportError as exc:
+                self._log("debug", exc.message)
+            here(False)
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, RETRY_S[1])
+
+    def _take_progress(self, news: Progress) -> None:
+        for frame in self._translator.frames(news):
+            self._classic.tell(frame)
+        ours = news.origin == classic.WEBSERVER
+        if news.status == classic.SUCCESS and ours and self._options.post_update:
+            self._spawn(self._post_update())
+
+    def _take_notice(self, notice: Notice) -> None:
+        self._classic.tell(classic.message(notice))
+
+    def _take_event(self, event: Facts) -> None:
+        self._board.pin(event)
+        self._page.tell(json.dumps(event))
+        if event.get("event") == "update.started":
+            self._verdict.clear()
+        elif event.get("event") == "update.verdict":
+            error = event.get("error")
+            self._verdict_text = str(error.get("message", "")) if isinstance(error, dict) else ""
+            self._verdict.set()
+
+    def _set_here(self, here: bool) -> None:
+        if here is not self._here:
+            self._here = here
+            self._page.tell(json.dumps({"page": "installer", "here": here}))
+
+    async def _post_update(self) -> bool:
+        try:
+            return await self._installer.post_update()
+        except SwagentError as exc:
+            self._log("warn", exc.message)
+            return False
+
+    def _spawn(self, work: Coroutine[None, None, object]) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- requests
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        """By the end of the path: SWUpdate's server is asked below any folder too."""
+        path = request.path
+        if "Sec-WebSocket-Key" in request.headers and request.method == "GET":
+            if path.endswith("/api/events"):
+                return await self._page.attend(request, [self._snapshot()])
+            return await self._classic.attend(request)
+        for end, method, answer in (
+            ("/upload", "POST", self._take_upload),
+            ("/restart", "POST", self._restart),
+            ("/api/image", "POST", self._look),
+            ("/api/cancel", "POST", self._cancel),
+            ("/api/device", "GET", self._device),
+        ):
+            if path.endswith(end):
+                if request.method != method:
+                    raise web.HTTPMethodNotAllowed(request.method, [method], text="Method Not Allowed\n")
+                return await answer(request)
+        if request.method not in ("GET", "HEAD"):
+            raise web.HTTPMethodNotAllowed(request.method, ["GET", "HEAD"], text="Method Not Allowed\n")
+        response = await self._files.answer(request)
+        if response.content_type == "text/html":
+            self._guard.welcome(request, response)
+        return response
+
+    async def _take_upload(self, request: web.Request) -> web.StreamResponse:
+        try:
+            upload = await begin(
+                request, silence_s=self._options.silence_s, max_bytes=self._options.upload_max_bytes
+            )
+            to = await self._installer.install(upload.name)
+        except SwagentError as exc:
+            self._log("warn", f"an upload was not taken: {exc.message}")
+            why = f"{exc.message}\n" + (f"{exc.hint}\n" if exc.hint else "")
+            return web.Response(status=500, text=f"Failed to queue command\n{why}")
+        self._upload = upload
+        self._verdict.clear()
+        self._forwarding = asyncio.create_task(self._forward(upload, to))
+        try:
+            await self._forwarding
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                self._forwarding.cancel()
+                raise
+            return web.Response(status=409, text="The update was cancelled.\n")
+        except InstallerLeft:
+            return web.Response(status=422, text=f"{await self._reason()}\n")
+        except TransportError as exc:
+            self._log("warn", f"{upload.name}: {exc.message} after {upload.done_bytes} bytes")
+            return web.Response(status=400)  # nobody reads it
+        finally:
+            self._upload = self._forwarding = None
+            self._tell_upload()
+        response = web.Response(text=f"Ok, {upload.name} - {upload.done_bytes} bytes.\r\n")
+        response.force_close()
+        return response
+
+    async def _forward(self, upload: Upload, to: socket.socket) -> None:
+        with to:
+            self._tell_upload()
+            await upload.forward(
+                to,
+                silence_s=self._options.silence_s,
+                max_bytes=self._options.upload_max_bytes,
+                tell=self._tell_progress,
+            )
+
+    async def _reason(self) -> str:
+        """Why the installer stopped reading."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(VERDICT_S):
+                await self._verdict.wait()
+        return f"Installation failed: {self._verdict_text}" if self._verdict_text else "Installation failed"
+
+    def _tell_progress(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._told_s >= TELL_S:
+            self._told_s = now_s
+            self._tell_upload()
+
+    def _tell_upload(self) -> None:
+        self._page.tell(json.dumps({"page": "upload", "upload": self._upload_facts()}))
+
+    def _upload_facts(self) -> Facts | None:
+        upload = self._upload
+        if upload is None:
+            return None
+        return {"name": upload.name, "bytes": upload.done_bytes, "total": upload.total_bytes}
+
+    async def _restart(self, request: web.Request) -> web.StreamResponse:
+        if await self._post_update():
+            return web.Response(status=201, text="Device will reboot now.\n")
+        return web.Response(status=500, text="Failed to queue command\n")
+
+    async def _cancel(self, request: web.Request) -> web.StreamResponse:
+        if self._forwarding is None:
+            return _fault(
+                409, "no upload can be cancelled now: all of it has arrived, or it came another way"
+            )
+        self._forwarding.cancel()
+        return web.json_response({})
+
+    async def _device(self, request: web.Request) -> web.StreamResponse:
+        return await self._ask("device")
+
+    async def _look(self, request: web.Request) -> web.StreamResponse:
+        if (request.content_length or 0) > IMAGE_HEAD_BYTES_MAX:
+            return _fault(413, f"the head of a file has at most {IMAGE_HEAD_BYTES_MAX} bytes")
+        if self._asking.locked():
+            return _fault(503, "others are looking into files just now", "try again in a moment")
+        async with self._asking:
+            head = bytearray()
+            try:
+                async with asyncio.timeout(IMAGE_HEAD_S):
+                    async for piece in request.content.iter_any():
+                        head += piece
+                        if len(head) > IMAGE_HEAD_BYTES_MAX:
+                            return _fault(413, f"the head of a file has at most {IMAGE_HEAD_BYTES_MAX} bytes")
+            except TimeoutError:
+                return _fault(408, "the file came too slowly")
+            return await self._ask("image", bytes(head))
+
+    async def _ask(self, question: str, data: bytes = b"") -> web.StreamResponse:
+        try:
+            facts = await self._installer.ask(question, data)
+        except TransportError as exc:
+            return _fault(503, exc.message, exc.hint)
+        except SwagentError as exc:
+            return _fault(422, exc.message, exc.hint)
+        return web.json_response(facts)
+
+    def _snapshot(self) -> str:
+        return json.dumps(
+            {
+                "page": "snapshot",
+                "title": self._options.title,
+                "now": self._clock.now_s(),
+                "here": self._here,
+                "upload": self._upload_facts(),
+                "events": self._board.events(),
+            }
+        )
+
+
+class _Forward(logging.Handler):
+    """Takes what aiohttp logs; the other side causes most of it, so it is no more than a line for those who look."""
+
+    def __init__(self, log: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._tell = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        level = "error" if record.levelno >= logging.ERROR else "debug"
+        self._tell(level, ascii(f"{record.getMessage()}{f': {error!r}' if error else ''}")[1:-1][:400])
+
+
+def _fault(status: int, message: str, hint: str = "") -> web.Response:
+    return web.json_response({"error": {"message": message, "hint": hint}}, status=status)
+
+
+def _limited(server: web.Server, log: Callable[[str, str], None]) -> Callable[[], asyncio.BaseProtocol]:
+    """Protocols for connections, as long as there are not too many."""
+
+    def factory() -> asyncio.BaseProtocol:
+        if len(server.connections) < CONNECTIONS_MAX:
+            return server()
+        log("debug", "a connection was closed: too many at once")
+        return _Closed()
+
+    return factory
+
+
+class _Closed(asyncio.Protocol):
+    """Hangs up."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
