@@ -3,9 +3,8 @@
 import os
 import sys
 
-from swagent.app import Wishes, make_session, open_update, read_hardware, settle_selection, warnings_of
-from swagent.errors import Refused
-from swagent.events import EventBus
+from swagent.app import Wishes, open_update, read_hardware, settle_selection, warnings_of
+from swagent.facts import look_into
 from swagent.model import Fate, Planned
 
 from .install import SELECTION_OPTIONS, SERVER_OPTIONS, TRUST_OPTIONS, settings_of
@@ -52,21 +51,11 @@ def run(args: Args) -> int:
     wishes = Wishes(
         allow_unsigned=args.on("allow-unsigned"),
         hardware=hardware,
-        dry_run=True,
         judge_unit=args.get("as") is None,
     )
-    session, rig = make_session(settings, wishes, source, bus=EventBus(), environ=os.environ)
-    found = session.inspect()
+    look = look_into(settings, wishes, source, environ=os.environ)
+    found, refusal = look.found, look.refusal
     warnings = [*warnings_of(image, settings), *found.warnings]
-    verdicts: list[tuple[str, str]] = []
-    refusal: Refused | None = None
-    for gate in rig.gates:
-        try:
-            gate.check(found.plan, rig.unit)
-            verdicts.append((gate.name, "yes"))
-        except Refused as exc:
-            verdicts.append((gate.name, f"no: {exc.message}"))
-            refusal = refusal or exc
     rows = [_row(planned) for planned in (*found.plan.entries, *found.plan.scripts)]
     description = found.plan.description
     signed = f"signed by {found.signer.label} ({found.signer.scheme})" if found.signer else "not verified"
@@ -79,7 +68,7 @@ def run(args: Args) -> int:
             "selection": str(settings.select) if settings.select else None,
             "signer": found.signer.label if found.signer else None,
             "artifacts": [dict(zip(head, row, strict=True)) for row in rows],
-            "gates": dict(verdicts),
+            "gates": dict(look.verdicts),
             "warnings": warnings,
             "exit_code": refusal.exit_code if refusal else 0,
         }
@@ -95,7 +84,7 @@ def run(args: Args) -> int:
     sys.stdout.write("   ".join(as_what) + "\n\n")
     print_table(sys.stdout, ("artifact", "handler", "what", "size", "target", "why"), rows)
     sys.stdout.write("\n")
-    print_table(sys.stdout, ("gate", "verdict"), verdicts)
+    print_table(sys.stdout, ("gate", "verdict"), look.verdicts)
     for warning in warnings:
         sys.stdout.write(f"warning: {clean(warning)}\n")
     if refusal is not None:

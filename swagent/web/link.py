@@ -1,7 +1,7 @@
 """What the web server wants of the installer, which is another process."""
 
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 Facts = Mapping[str, Any]
@@ -73,6 +73,10 @@ class Installer(Protocol):
         """Log lines, from now on."""
         ...
 
-    def events(self) -> AsyncIterator[Facts]:
-        """News as docs/reference/events.md describes them."""
+    def events(self, connected: Callable[[], None]) -> AsyncIterator[Facts]:
+        """News as docs/reference/events.md describes them.
+
+        Args:
+            connected: called when the installer is there.
+        """
         ...

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import TypeVar, cast
 
 from aiohttp import web
@@ -117,7 +118,7 @@ class WebServer:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(self._installer.progress, self._take_progress))
                 group.create_task(self._follow(self._installer.notices, self._take_notice))
-                group.create_task(self._follow(self._installer.events, self._take_event, self._set_here))
+                group.create_task(self._follow(self._events, self._take_event))
         finally:
             server.close()
             self._classic.close()
@@ -126,25 +127,25 @@ class WebServer:
 
     # -- news
 
-    async def _follow(
-        self,
-        source: Callable[[], AsyncIterator[_T]],
-        take: Callable[[_T], None],
-        here: Callable[[bool], None] = lambda here: None,
-    ) -> None:
+    async def _follow(self, source: Callable[[], AsyncIterator[_T]], take: Callable[[_T], None]) -> None:
         """Hand on what an installer says; when it goes away, wait for it to come back."""
         wait_s = RETRY_S[0]
         while True:
             try:
                 async for news in source():
-                    here(True)
                     wait_s = RETRY_S[0]
                     take(news)
             except TransportError as exc:
                 self._log("debug", exc.message)
-            here(False)
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, RETRY_S[1])
+
+    async def _events(self) -> AsyncIterator[Facts]:
+        try:
+            async for event in self._installer.events(partial(self._set_here, True)):
+                yield event
+        finally:
+            self._set_here(False)
 
     def _take_progress(self, news: Progress) -> None:
         for frame in self._translator.frames(news):

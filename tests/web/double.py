@@ -3,9 +3,9 @@
 import asyncio
 import hashlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from swagent.errors import SwagentError, TransportError
 from swagent.web.link import Facts, Notice, Progress
@@ -91,7 +91,8 @@ class Double:
         while True:
             yield await self._next(self._notices)
 
-    async def events(self) -> AsyncIterator[Facts]:
+    async def events(self, connected: Callable[[], None]) -> AsyncIterator[Facts]:
+        connected()
         while True:
             yield await self._next(self._events)
 
@@ -112,7 +113,8 @@ async def serving(double: Double, options: WebOptions = OPEN) -> AsyncIterator[s
 
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(WebServer(options, double, log).run(port.set_result))
-    await asyncio.wait({running, port}, return_when=asyncio.FIRST_COMPLETED)
+    waiting: set[asyncio.Future[Any]] = {running, port}
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         running.result()
     try:

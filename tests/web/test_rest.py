@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -10,6 +10,7 @@ import pytest
 
 from swagent.errors import Busy
 from swagent.web.link import Notice, Progress
+from swagent.web.options import WebOptions
 
 from .double import OPEN, Double, serving
 
@@ -17,12 +18,12 @@ Work = Callable[[aiohttp.ClientSession, str, Double], Awaitable[None]]
 DATA = bytes(range(256)) * 8000
 
 
-def run(work: Work, options: object = OPEN) -> Double:
+def run(work: Work, options: WebOptions = OPEN) -> Double:
     """Do something as a client."""
 
     async def main() -> Double:
         double = Double()
-        async with serving(double, options) as base, aiohttp.ClientSession() as client:  # type: ignore[arg-type]
+        async with serving(double, options) as base, aiohttp.ClientSession() as client:
             async with asyncio.timeout(60):
                 await work(client, base, double)
         return double
@@ -122,8 +123,8 @@ def test_too_much_is_refused_whether_it_says_so_or_not() -> None:
     run(work, OPEN._replace(upload_max_bytes=100_000))
 
 
-async def _pieces(payload: object):  # type: ignore[no-untyped-def]
-    data = await payload.as_bytes()  # type: ignore[attr-defined]
+async def _pieces(payload: aiohttp.Payload) -> AsyncIterator[bytes]:
+    data = await payload.as_bytes()
     for at in range(0, len(data), 50_000):
         yield data[at : at + 50_000]
 
@@ -149,7 +150,7 @@ def test_an_upload_can_be_cancelled_while_it_comes() -> None:
             assert answer.status == 409
         begun = asyncio.Event()
 
-        async def endless():  # type: ignore[no-untyped-def]
+        async def endless() -> AsyncIterator[bytes]:
             yield b"--b\r\nContent-Disposition: form-data; name=a; filename=x\r\n\r\n"
             while True:
                 yield bytes(1000)
@@ -237,7 +238,7 @@ def test_the_post_update_command_is_for_own_uploads_and_can_be_left_out(origin: 
 
 def test_a_page_that_comes_late_sees_what_is_going_on() -> None:
     async def work(client: aiohttp.ClientSession, base: str, double: Double) -> None:
-        events = [
+        events: list[dict[str, object]] = [
             {"event": "update.started", "source": "a.swu"},
             {"event": "artifact.progress", "artifact": "x", "bytes": 1},
             {"event": "artifact.progress", "artifact": "x", "bytes": 2},

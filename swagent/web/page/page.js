@@ -17,6 +17,7 @@ let upload = null; // what comes over the network now, from whichever browser
 let asked = null; // the file that was chosen here, and what is in it
 let sending = null; // our own upload
 let socket = null;
+let cameHere = false; // the update that runs was uploaded to this server
 let lost = false;
 let here = true;
 let restarting = false;
@@ -125,7 +126,7 @@ function hear(news) {
 function take(event) {
   if (event.event === "update.started" || !update || (update.verdict && event.event !== "log")) {
     update = { session: event.session, started: event.time, source: event.source, artifacts: new Map(), log: [], step: 0, steps: 0 };
-    if (event.event === "update.started") dismissed = null;
+    if (event.event === "update.started") [dismissed, asked] = [null, null]; // what was found in a file may be over now
   }
   if (event.step) [update.step, update.steps] = [event.step, event.steps];
   const [kind, what] = event.event.split(".");
@@ -201,6 +202,7 @@ function render() {
   renderLog();
   $("restart").disabled = lost || state === "working";
   if (state !== shown) {
+    if (state !== "working") cameHere = false;
     const title = $(`${state}-title`);
     if (shown) {
       say(title.textContent);
@@ -271,7 +273,9 @@ function renderWorking() {
   renderArtifacts("artifacts", runs, true);
   const can = Boolean(upload) && !lost;
   $("cancel").hidden = !can;
-  show("cancel-why", can ? "" : "All of it has arrived, or it came another way: it can no longer be cancelled here, since a cut now would be worse than waiting.");
+  if (upload) cameHere = true;
+  show("cancel-why", can ? "" : cameHere ? "It can no longer be cancelled: all of it has arrived, and a cut now would be worse than waiting."
+    : "It was not started from this page: whoever started it can cancel it.");
 }
 
 function renderClock(part) {
