@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 ROOT, TIMESTAMP, SNAPSHOT, TARGETS = TOP_LEVEL = ("root", "timestamp", "snapshot", "targets")
+OFFLINE_SNAPSHOT, OFFLINE_TARGETS = OFFLINE_ROLES = ("offline-snapshot", "offline-updates")
+"""A Director's roles for updates from a medium (PURE-2), by the names that aktualizr's fork for them uses."""
 DIRECTOR, IMAGE = "director", "image"
 """The two repositories, as errors name them."""
 

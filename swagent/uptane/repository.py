@@ -25,6 +25,8 @@ from .errors import (
 )
 from .metadata import (
     DIRECTOR,
+    OFFLINE_SNAPSHOT,
+    OFFLINE_TARGETS,
     ROOT,
     SNAPSHOT,
     TARGETS,
@@ -54,11 +56,15 @@ class Floors(NamedTuple):
         timestamp: version of timestamp.
         snapshot: version of snapshot.
         listed: role to the version of its targets file that a snapshot listed.
+        offline_snapshot: of a Director: version of the snapshot for updates from a medium.
+        offline: targets file to its version that this one listed.
     """
 
     timestamp: int = 0
     snapshot: int = 0
     listed: tuple[tuple[str, int], ...] = ()
+    offline_snapshot: int = 0
+    offline: tuple[tuple[str, int], ...] = ()
 
 
 NO_FLOORS = Floors()
@@ -99,7 +105,7 @@ class Repository:
         self._now_s = now_s
         self.floors = floors
         self.root = self._decode(root, ROOT)
-        self._judge_rotation(self.root, _body(self.root, Root), "its own")
+        self._judge_rotation(self.root, body_of(self.root, Root), "its own")
         self.timestamp: Document | None = None
         self.snapshot: Document | None = None
         self.targets: dict[str, Document] = {}
@@ -136,7 +142,7 @@ class Repository:
             UptaneError: it cannot be understood, or a threshold is illegal.
         """
         new = self._decode(raw, ROOT)
-        old_root, new_root = _body(self.root, Root), _body(new, Root)
+        old_root, new_root = body_of(self.root, Root), body_of(new, Root)
         judge_thresholds(new_root, repository=self.name)
         if new.version != self.root.version + 1:
             raise RootRotationError(
@@ -159,8 +165,8 @@ class Repository:
             UptaneError: it cannot be understood, or a threshold is illegal.
         """
         new = self._decode(raw, ROOT)
-        judge_thresholds(_body(new, Root), repository=self.name)
-        self._judge_rotation(new, _body(self.root, Root), "the trusted root")
+        judge_thresholds(body_of(new, Root), repository=self.name)
+        self._judge_rotation(new, body_of(self.root, Root), "the trusted root")
         if new.version < self.root.version or (new.version == self.root.version and new.raw != self.root.raw):
             raise RootRotationError(
                 f"{self.name} root has version {new.version}, the trusted one has {self.root.version}",
@@ -211,6 +217,10 @@ class Repository:
             self.floors = self.floors._replace(timestamp=0, snapshot=0)
             if role == SNAPSHOT:
                 self.floors = self.floors._replace(listed=())
+        before, after = _identities(old, OFFLINE_SNAPSHOT), _identities(new, OFFLINE_SNAPSHOT)
+        if before[0] and after[0] and before != after:  # a role that goes and comes again keeps its floors
+            self.voided |= {OFFLINE_SNAPSHOT}
+            self.floors = self.floors._replace(offline_snapshot=0, offline=())
 
     # -- timestamp, snapshot
 
@@ -226,14 +236,14 @@ class Repository:
         new = self._decode(raw, TIMESTAMP)
         self._judge_signatures(new, TIMESTAMP, ROOT)
         self._judge_version(new, TIMESTAMP, self.floors.timestamp)
-        facts = _body(new, Timestamp).snapshot
+        facts = body_of(new, Timestamp).snapshot
         self._judge_not_lower(
             facts.version, self.floors.snapshot, SNAPSHOT, "the snapshot that timestamp lists"
         )
         if self.timestamp is not None and new.version == self.timestamp.version:
             if self._rules.equal_timestamp_kept or new.raw == self.timestamp.raw:
                 return False  # its expiry is judged when its facts are used
-            before = _body(self.timestamp, Timestamp).snapshot
+            before = body_of(self.timestamp, Timestamp).snapshot
             self._judge_not_lower(
                 facts.version, before.version or 0, SNAPSHOT, "the snapshot that timestamp lists"
             )
@@ -252,7 +262,7 @@ class Repository:
         if self.timestamp is None:
             raise ValueError("timestamp comes before snapshot")
         self._judge_expiry(self.timestamp, TIMESTAMP)
-        return _body(self.timestamp, Timestamp).snapshot
+        return body_of(self.timestamp, Timestamp).snapshot
 
     def has_snapshot(self) -> bool:
         """Whether the snapshot that timestamp lists is the one that is there (§5.4.4.2 steps 4 and 8)."""
@@ -272,8 +282,15 @@ class Repository:
         self._judge_facts(new, facts, SNAPSHOT)
         self._judge_signatures(new, SNAPSHOT, ROOT)
         self._judge_listed_version(new, facts, SNAPSHOT, TIMESTAMP)
+        self._judge_not_rolled_back(new)
+        self._judge_expiry(new, SNAPSHOT)
+        self._become_snapshot(new)
+        return new
+
+    def _judge_not_rolled_back(self, new: Document) -> None:
+        """Neither a snapshot itself nor what it lists goes back, and nothing disappears from it."""
         self._judge_version(new, SNAPSHOT, self.floors.snapshot)
-        files = _body(new, Snapshot).files
+        files = body_of(new, Snapshot).files
         for role, version in self.floors.listed:
             if role not in files:
                 raise VersionRollback(
@@ -284,13 +301,14 @@ class Repository:
                     found="nothing",
                 )
             self._judge_not_lower(files[role].version, version, SNAPSHOT, f"{role} as snapshot lists it")
-        self._judge_expiry(new, SNAPSHOT)
+
+    def _become_snapshot(self, new: Document) -> None:
         self.snapshot = new
+        files = body_of(new, Snapshot).files
         self.floors = self.floors._replace(
             snapshot=new.version,
             listed=tuple(sorted((role, facts.version or 0) for role, facts in files.items())),
         )
-        return new
 
     def judge_snapshot_expiry(self) -> None:
         """Of a snapshot that was there already.
@@ -322,7 +340,7 @@ class Repository:
             if self._targets_set_floor:
                 return None
             raise ValueError("snapshot comes before targets")
-        facts = _body(self.snapshot, Snapshot).files.get(role)
+        facts = body_of(self.snapshot, Snapshot).files.get(role)
         if facts is None:
             raise DelegationMissing(
                 f"{self.name} snapshot does not list the role {role[:60]}",
@@ -366,21 +384,14 @@ class Repository:
         if facts is not None:
             self._judge_facts(new, facts, role)
         self._judge_signatures(new, role, delegator)
-        body = _body(new, Targets)
+        body = body_of(new, Targets)
         judge_thresholds(body, repository=self.name)
         if facts is not None:
             self._judge_listed_version(new, facts, role, SNAPSHOT)
         # what snapshots listed is the floor, not the stored file: new snapshot keys lift the one (§5.4.4.5)
         self._judge_version(new, role, dict(self.floors.listed).get(role, 0))
         self._judge_expiry(new, role)
-        if self.name == DIRECTOR and body.delegations:
-            raise InvalidMetadata(
-                "the Director delegates, which it may not",
-                repository=self.name,
-                role=role,
-                expected="no delegations",
-                found=f"{len(body.delegations.entries) or 1} delegations",
-            )
+        self._judge_no_delegations(body, role)
         self._keep(role, new)
         return new
 
@@ -402,7 +413,7 @@ class Repository:
         self, role: str, path: str, hardware_id: str, depth: int, visited: set[str]
     ) -> "Generator[Wanted, None, _Answer]":
         visited.add(role)
-        body = _body(self.targets[role], Targets)
+        body = body_of(self.targets[role], Targets)
         if path in body.targets:
             return _Answer(body.targets[path])
         if depth >= self._rules.depth_max:
@@ -469,10 +480,10 @@ class Repository:
         """Of a Director without snapshot, as aktualizr's: its targets stand for themselves."""
         return self.name == DIRECTOR and not self._rules.director_lists
 
-    def _decode(self, raw: bytes, kind: str, *, role: str = "") -> Document:
+    def _decode(self, raw: bytes, kind: str, *, role: str = "", offline: bool = False) -> Document:
         role = role or kind
         try:
-            document = self._codec.decode(raw)
+            document = self._codec.decode(raw, offline=offline)
         except NotUnderstood as exc:
             raise InvalidMetadata(
                 f"{self.name} {role} cannot be understood: {exc}", repository=self.name, role=role
@@ -497,12 +508,12 @@ class Repository:
     def _signers(self, role: str, delegator: str) -> tuple[RoleKeys, Mapping[str, Key]]:
         """Who must sign a role: root says it of top-level roles, a delegating file of others."""
         if delegator == ROOT:
-            root = _body(self.root, Root)
+            root = body_of(self.root, Root)
             who = root.roles.get(role)
             if who is not None:
                 return who, root.keys
         elif delegator in self.targets:
-            delegations = _body(self.targets[delegator], Targets).delegations
+            delegations = body_of(self.targets[delegator], Targets).delegations
             for entry in delegations.entries:
                 for member in entry.roles:
                     if member.name == role:
@@ -539,7 +550,7 @@ class Repository:
     def _judge_facts(self, document: Document, facts: FileFacts, role: str) -> None:
         fault = self._facts_fault(document, facts)
         if fault is not None:
-            kind = MixAndMatch if role in (SNAPSHOT, TARGETS) else DelegationHashMismatch
+            kind = MixAndMatch if role in (SNAPSHOT, TARGETS, OFFLINE_TARGETS) else DelegationHashMismatch
             raise kind(
                 f"{self.name} {role} is not the file that is listed: its {fault[0]} is another",
                 repository=self.name,
@@ -562,6 +573,16 @@ class Repository:
                 return algorithm, expected, found
         return None
 
+    def _judge_no_delegations(self, body: Targets, role: str) -> None:
+        if self.name == DIRECTOR and body.delegations:
+            raise InvalidMetadata(
+                "the Director delegates, which it may not",
+                repository=self.name,
+                role=role,
+                expected="no delegations",
+                found=f"{len(body.delegations.entries) or 1} delegations",
+            )
+
     def _judge_expiry(self, document: Document, role: str) -> None:
         """Expired means: the verified time has reached it (§5.4.4, "lower than the expiration timestamp")."""
         if not self._now_s < document.expires_s:
@@ -583,7 +604,7 @@ class Repository:
         elif role == SNAPSHOT:
             self.snapshot = document
             listed = dict(self.floors.listed)
-            for name, facts in _body(document, Snapshot).files.items():
+            for name, facts in body_of(document, Snapshot).files.items():
                 listed[name] = max(listed.get(name, 0), facts.version or 0)
             self.floors = self.floors._replace(
                 snapshot=max(self.floors.snapshot, document.version), listed=tuple(sorted(listed.items()))
@@ -630,7 +651,7 @@ def _agree(one: Target, other: Target) -> bool:
 
 def _identities(root: Document, role: str) -> tuple[int, frozenset[str]]:
     """Who signs a role, by public values."""
-    body = _body(root, Root)
+    body = body_of(root, Root)
     who = body.roles.get(role)
     if who is None:
         return 0, frozenset()
@@ -647,7 +668,8 @@ def _hash(algorithm: str, data: bytes) -> str | None:
     return hashlib.new(name, data).hexdigest()
 
 
-def _body(document: Document, kind: type[_B]) -> _B:
+def body_of(document: Document, kind: type[_B]) -> _B:
+    """The body of a document that is known to be of this kind."""
     if not isinstance(document.body, kind):
         raise TypeError(f"{document.kind} where {kind.__name__} is due")
     return document.body

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from swagent.errors import DeviceError
 from swagent.store.atomic import fsync_folder, make_folders, replace
-from swagent.uptane.metadata import TIMESTAMP
+from swagent.uptane.metadata import OFFLINE_SNAPSHOT, TIMESTAMP
 from swagent.uptane.repository import NO_FLOORS, Floors
 
 FILE_MAX_BYTES = 16 * 1024 * 1024
@@ -120,7 +120,13 @@ class FileStore:
             return
         import json
 
-        tree = {TIMESTAMP: floors.timestamp, "snapshot": floors.snapshot, "listed": dict(floors.listed)}
+        tree: dict[str, object] = {
+            TIMESTAMP: floors.timestamp,
+            "snapshot": floors.snapshot,
+            "listed": dict(floors.listed),
+        }
+        if floors.offline_snapshot:
+            tree |= {OFFLINE_SNAPSHOT: floors.offline_snapshot, "offline": dict(floors.offline)}
         _replace(self._floors_path(repository), json.dumps(tree, sort_keys=True).encode() + b"\n")
 
     def _floors_path(self, repository: str) -> str:
@@ -153,10 +159,14 @@ def _floors(raw: bytes) -> Floors:
     from swagent.uptane.canonical import load
 
     tree = load(raw)
-    if not isinstance(tree, dict) or not isinstance(tree.get("listed"), dict):
+    if not isinstance(tree, dict):
         raise ValueError("no floors")
-    listed = tree["listed"].items()
-    numbers = [tree.get(TIMESTAMP), tree.get("snapshot"), *(version for _, version in listed)]
-    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
-        raise ValueError("a version is no number")
-    return Floors(tree[TIMESTAMP], tree["snapshot"], tuple(sorted(listed)))
+    tree = {OFFLINE_SNAPSHOT: 0, "offline": {}, **tree}
+    if not all(isinstance(tree.get(name), dict) for name in ("listed", "offline")):
+        raise ValueError("no floors")
+    lists = [tuple(sorted(tree[name].items())) for name in ("listed", "offline")]
+    single = [tree.get(name) for name in (TIMESTAMP, "snapshot", OFFLINE_SNAPSHOT)]
+    for number in (*single, *(version for each in lists for _, version in each)):
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise ValueError("a version is no number")
+    return Floors(tree[TIMESTAMP], tree["snapshot"], lists[0], tree[OFFLINE_SNAPSHOT], lists[1])

@@ -45,12 +45,21 @@ class Codec(Protocol):
     name: str
     extension: str
 
-    def decode(self, raw: bytes) -> Document:
-        """A role's file. Raises NotUnderstood."""
+    def decode(self, raw: bytes, *, offline: bool = False) -> Document:
+        """A role's file; with ``offline`` a snapshot or targets for updates from a medium, and nothing else.
+
+        Raises NotUnderstood.
+        """
         ...
 
     def encode(
-        self, body: Body, *, version: int, expires_s: int, signers: "tuple[SigningPair, ...]"
+        self,
+        body: Body,
+        *,
+        version: int,
+        expires_s: int,
+        signers: "tuple[SigningPair, ...]",
+        offline: bool = False,
     ) -> bytes:
         """A role's file, signed. Raises NotUnderstood for what this encoding has no words for."""
         ...
@@ -138,6 +147,16 @@ def role_of_file(filename: str) -> str:
     if not name or "\0" in name:
         raise NotUnderstood(f"{filename[:60]!r} is not the name of a metadata file")
     return name
+
+
+def judge_offline(dialect: str, *, offline: bool) -> None:
+    """Whether a dialect has words for updates from a medium.
+
+    Raises:
+        NotUnderstood: they are wanted, and it is one of the reference's, which has not.
+    """
+    if offline and dialect.startswith("ref-"):
+        raise NotUnderstood("this dialect has no updates from a medium")
 
 
 def judge_delegated_name(name: str) -> str:

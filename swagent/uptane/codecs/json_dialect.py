@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 
 from swagent.uptane import canonical
 from swagent.uptane.metadata import (
+    OFFLINE_ROLES,
+    OFFLINE_SNAPSHOT,
+    OFFLINE_TARGETS,
     ROOT,
     SNAPSHOT,
     TARGETS,
@@ -36,6 +39,7 @@ from .base import (
     SigningPair,
     judge_delegated_name,
     judge_hashes,
+    judge_offline,
     read_time,
     role_of_file,
     without_slash,
@@ -50,6 +54,13 @@ _METHODS = {
     "rsassa-pss": "rsassa-pss-sha256",
     "rsassa-pss-sha256": "rsassa-pss-sha256",
 }
+_OFFLINE_WORDS = {
+    "offline-update-snapshot": OFFLINE_SNAPSHOT,
+    "offline-update-targets": OFFLINE_TARGETS,
+    "offline-targets": OFFLINE_TARGETS,
+    **{role: role for role in OFFLINE_ROLES},
+}
+"""How PURE-2's samples and aktualizr's fork call the roles, as ``_type`` and in root, in lower case."""
 _ENCRYPTED_KEYS = ("aes128", "aes192", "aes256")
 
 
@@ -94,11 +105,12 @@ class JsonCodec:
 
     # -- role files
 
-    def decode(self, raw: bytes) -> Document:
+    def decode(self, raw: bytes, *, offline: bool = False) -> Document:
         """A role's file. Raises NotUnderstood."""
+        judge_offline(self.name, offline=offline)
         signed, signatures, message = self._open(raw)
         kind = text(signed, "_type")
-        word = kind.lower() if self.dialect.capital else kind
+        word = kind.lower() if self.dialect.capital or offline else kind
         if self.dialect.schemes:
             spec_version = text(signed, "spec_version")
             if spec_version.split(".")[0] != "1":
@@ -109,6 +121,9 @@ class JsonCodec:
             SNAPSHOT: self._snapshot,
             TARGETS: self._targets,
         }
+        if offline:
+            word = _OFFLINE_WORDS.get(word, word)
+            readers = {OFFLINE_SNAPSHOT: self._offline_snapshot, OFFLINE_TARGETS: self._targets}
         if word not in readers:
             raise NotUnderstood(f"_type is {kind[:40]!r}")
         version = integer(signed, "version", least=1)
@@ -117,8 +132,17 @@ class JsonCodec:
         whole = b"" if self.dialect is not AK else canonical.encode_compact(canonical.load(raw))
         return Document(body, version, expires_s, signatures, raw, message, whole)
 
-    def encode(self, body: Body, *, version: int, expires_s: int, signers: tuple[SigningPair, ...]) -> bytes:
+    def encode(
+        self,
+        body: Body,
+        *,
+        version: int,
+        expires_s: int,
+        signers: tuple[SigningPair, ...],
+        offline: bool = False,
+    ) -> bytes:
         """A role's file, signed; canonical bytes, but for the reference's, which are indented as it writes them."""
+        judge_offline(self.name, offline=offline)
         writers: Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
             Root: (ROOT, self._write_root),
             Timestamp: (TIMESTAMP, self._write_timestamp),
@@ -126,8 +150,10 @@ class JsonCodec:
             Targets: (TARGETS, self._write_targets),
         }
         word, write = writers[type(body)]
+        if offline:
+            word = {SNAPSHOT: OFFLINE_SNAPSHOT, TARGETS: OFFLINE_TARGETS}[word]
         signed = {
-            "_type": word.capitalize() if self.dialect.capital else word,
+            "_type": word.title() if self.dialect.capital else word,
             "version": version,
             "expires": write_time(expires_s),
             **write(body),
@@ -196,11 +222,13 @@ class JsonCodec:
         return {keyid: self._key(keyid, item) for keyid, item in mapping(owner, "keys").items()}
 
     def _root(self, signed: Mapping[str, Any]) -> Root:
-        roles = {
-            name: _role_keys(fields.as_mapping(item, name))
-            for name, item in mapping(signed, "roles").items()
-            if name in TOP_LEVEL or self.dialect is not TUF1
-        }
+        roles: dict[str, RoleKeys] = {}
+        for word, item in mapping(signed, "roles").items():
+            name = _OFFLINE_WORDS.get(word.lower(), word)
+            if name in roles:
+                raise NotUnderstood(f"root says twice who signs {name[:60]}")
+            if name in TOP_LEVEL or name in OFFLINE_ROLES or self.dialect is not TUF1:
+                roles[name] = _role_keys(fields.as_mapping(item, word))
         for name in (ROOT, TARGETS) if self.dialect is AK else TOP_LEVEL:
             if name not in roles:
                 raise NotUnderstood(f"root says nothing of the role {name}")
@@ -228,6 +256,15 @@ class JsonCodec:
         if TARGETS not in files:
             raise NotUnderstood("snapshot does not list targets")
         return Snapshot(files, root)
+
+    def _offline_snapshot(self, signed: Mapping[str, Any]) -> Snapshot:
+        files: dict[str, FileFacts] = {}
+        for filename, item in mapping(signed, "meta").items():
+            role = role_of_file(filename)
+            if role in files or role.lower() in (*TOP_LEVEL, *_OFFLINE_WORDS):
+                raise NotUnderstood(f"the offline snapshot must not list {filename[:60]}, or not twice")
+            files[role] = _file_facts(item, filename)
+        return Snapshot(files)
 
     def _targets(self, signed: Mapping[str, Any]) -> Targets:
         targets = {}

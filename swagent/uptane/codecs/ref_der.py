@@ -39,6 +39,7 @@ from .base import (
     SigningPair,
     judge_delegated_name,
     judge_hashes,
+    judge_offline,
     role_of_file,
     without_slash,
 )
@@ -64,12 +65,22 @@ class DerCodec:
 
     # -- role files
 
-    def decode(self, raw: bytes) -> Document:
+    def decode(self, raw: bytes, *, offline: bool = False) -> Document:
         """A role's file. Raises NotUnderstood."""
+        judge_offline(self.name, offline=offline)
         return _reading(lambda: _decode(raw))
 
-    def encode(self, body: Body, *, version: int, expires_s: int, signers: tuple[SigningPair, ...]) -> bytes:
+    def encode(
+        self,
+        body: Body,
+        *,
+        version: int,
+        expires_s: int,
+        signers: tuple[SigningPair, ...],
+        offline: bool = False,
+    ) -> bytes:
         """A role's file, signed."""
+        judge_offline(self.name, offline=offline)
         writers: Mapping[type, tuple[str, Callable[..., bytes]]] = {
             Root: (ROOT, _write_root),
             Timestamp: (TIMESTAMP, _write_timestamp),
