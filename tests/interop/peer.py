@@ -21,6 +21,7 @@ def begin(settings: dict[str, Any]) -> None:
     conf: Any = importlib.import_module("tuf.conf")
     conf.METADATA_FORMAT = settings["format"]
     conf.GENERAL_CRYPTO_LIBRARY = "pyca-cryptography"  # opens a key file in a moment; the other takes seconds
+    conf.SLOW_START_GRACE_PERIOD = 1  # s that it waits for the end of each file; usually 3
     demo = importlib.import_module("demo")
     demo.__path__.insert(0, os.path.join(os.getcwd(), "demo"))
     for name, value in settings["ports"].items():

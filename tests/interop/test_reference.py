@@ -6,7 +6,9 @@ import pytest
 
 from swagent.errors import UptaneError
 
-from . import ours
+from . import our_secondaries, our_vehicle
+from .ecus import replay
+from .office import Nobody
 from .reference import VARIABLE, Checkouts, checkouts
 from .wire import Transcript, read
 
@@ -32,7 +34,7 @@ class TestOurVehicle:
     """Our Primary, full and partial Secondary, with the reference's Director, Image repository and Time server."""
 
     def test_as_recorded(self, dialect: str, quick_path: Path) -> None:
-        ours.replay(recorded("our-vehicle", dialect), quick_path)
+        replay(recorded("our-vehicle", dialect), quick_path, our_vehicle.play, Nobody())
 
     def test_another_byte_is_noticed(self, dialect: str, quick_path: Path) -> None:
         transcript = recorded("our-vehicle", dialect)
@@ -41,7 +43,7 @@ class TestOurVehicle:
         other = exchange.request._replace(body=exchange.request.body.replace(b"democar", b"domecar"))
         transcript.exchanges[at] = exchange._replace(request=other)
         with pytest.raises(AssertionError, match="domecar"):
-            ours.replay(transcript, quick_path)
+            replay(transcript, quick_path, our_vehicle.play, Nobody())
 
     def test_another_answer_is_noticed(self, dialect: str, quick_path: Path) -> None:
         transcript = recorded("our-vehicle", dialect)
@@ -52,10 +54,21 @@ class TestOurVehicle:
         other[last + 10] ^= 1
         transcript.exchanges[at] = exchange._replace(answer=exchange.answer._replace(body=bytes(other)))
         with pytest.raises(AssertionError) as caught:
-            ours.replay(transcript, quick_path)
+            replay(transcript, quick_path, our_vehicle.play, Nobody())
         assert isinstance(caught.value.__cause__, UptaneError)
 
     @pytest.mark.slow
     def test_live(self, dialect: str, quick_path: Path, reference: Checkouts) -> None:
-        transcript = ours.record(reference, quick_path, dialect)
-        assert transcript.exchanges
+        assert our_vehicle.record(reference, quick_path, dialect).exchanges
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+class TestOurSecondaries:
+    """Our full and partial Secondary with the reference's Primary."""
+
+    def test_as_recorded(self, dialect: str, quick_path: Path) -> None:
+        replay(recorded("our-secondaries", dialect), quick_path, our_secondaries.play, Nobody())
+
+    @pytest.mark.slow
+    def test_live(self, dialect: str, quick_path: Path, reference: Checkouts) -> None:
+        assert our_secondaries.record(reference, quick_path, dialect).exchanges
