@@ -13,17 +13,14 @@ from swagent.app import (
     settle_selection,
 )
 from swagent.cli.units import utc
-from swagent.errors import ArchiveError, Refused, SwagentError
+from swagent.errors import Refused, SwagentError
 from swagent.events import EventBus
 from swagent.installer.env import STATE_MARKER, TRANSACTION_MARKER
 from swagent.installer.journal import CUT, PENDING, Record
 from swagent.installer.rig import Inspection
 from swagent.model import Hardware, Selection
 from swagent.settings import InstallSettings
-from swagent.stream.source import ReaderSource, Source
-
-HEAD_STEP = 16
-"""How much more of a file is asked for when its head was too short."""
+from swagent.stream.source import Source
 
 
 class Look(NamedTuple):
@@ -52,6 +49,7 @@ def look_into(
     Raises:
         SwagentError: as an install would refuse it; what a gate says is in the result.
     """
+    settings = settle_selection(settings)
     session, rig = make_session(
         settings, wishes._replace(dry_run=True), source, bus=EventBus(), environ=environ
     )
@@ -68,25 +66,8 @@ def look_into(
     return Look(found, rig.unit.hardware, settings.select, tuple(verdicts), refusal)
 
 
-def image_facts(
-    settings: InstallSettings, wishes: Wishes, head: bytes, *, environ: Mapping[str, str]
-) -> dict[str, Any]:
-    """What an image would do on this device, from the head of its file (docs/reference/web.md).
-
-    Returns:
-        the facts; or only ``more``, how many bytes it takes to tell.
-
-    Raises:
-        SwagentError: an install would refuse it, whatever follows.
-    """
-    settings = settle_selection(settings)
-    reader = _Head(head)
-    try:
-        look = look_into(settings, wishes, ReaderSource(reader, "the file"), environ=environ)
-    except ArchiveError:
-        if reader.at_end:  # perhaps it is well, and goes on
-            return {"more": HEAD_STEP * len(head)}
-        raise
+def image_facts(look: Look) -> dict[str, Any]:
+    """The same for programs (docs/reference/web.md)."""
     plan, signer = look.found.plan, look.found.signer
     return {
         "version": plan.description.version,
@@ -146,21 +127,6 @@ def device_facts(
         "refused": [refusal.digest for refusal in refused],
         "problems": problems,
     }
-
-
-class _Head:
-    """A reader that knows whether somebody wanted more than it had."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = memoryview(data)
-        self.at_end = False
-
-    def readinto(self, buffer: memoryview) -> int:
-        n = min(len(buffer), len(self._data))
-        buffer[:n] = self._data[:n]
-        self._data = self._data[n:]
-        self.at_end = self.at_end or n == 0
-        return n
 
 
 def _state(last: Record | None, *, busy: bool) -> str:

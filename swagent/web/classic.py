@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 
-from .link import Notice, Progress
+from swagent.ipc import Notification, Progress
 
 STATUS = ("IDLE", "START", "RUN", "SUCCESS", "FAILURE", "DOWNLOAD", "DONE", "SUBPROCESS")
 SUCCESS, FAILURE, PROGRESS = 3, 4, 8
@@ -46,7 +46,7 @@ class Translator:
             )
 
 
-def message(notice: Notice) -> str:
+def message(notice: Notification) -> str:
     """What a log line is to them."""
     return frame({"type": "message", "level": _LEVELS.get(notice.level, "7"), "text": notice.text})
 

@@ -2,39 +2,12 @@
 
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from swagent.ipc import Notification, Progress
 
 Facts = Mapping[str, Any]
 """A JSON object."""
-
-
-class Progress(NamedTuple):
-    """A message of SWUpdate's progress socket (runtime interfaces §3.2).
-
-    Attributes:
-        status: 0 IDLE to 8 PROGRESS.
-        steps: how many there are.
-        step: the present one, from 1; 0 outside of steps.
-        percent: of the step.
-        image: the artifact at work.
-        origin: who asked: 0 unknown, 1 web server, 2 suricatta, 3 downloader, 4 local.
-        info: free text, mostly JSON.
-    """
-
-    status: int
-    steps: int = 0
-    step: int = 0
-    percent: int = 0
-    image: str = ""
-    origin: int = 0
-    info: str = ""
-
-
-class Notice(NamedTuple):
-    """A log line as the control socket gives it; levels are SWUpdate's, 1 error to 5 debug."""
-
-    level: int
-    text: str
 
 
 class Installer(Protocol):
@@ -53,6 +26,14 @@ class Installer(Protocol):
         """Have the command for after an update run; whether it succeeded."""
         ...
 
+    async def cancel(self) -> None:
+        """Stop the update that runs, where it can still be stopped.
+
+        Raises:
+            SwagentError: there is none, or it cannot.
+        """
+        ...
+
     async def ask(self, question: str, data: bytes = b"") -> Facts:
         """An answer to a question.
 
@@ -69,7 +50,7 @@ class Installer(Protocol):
         """SWUpdate's progress, from now on."""
         ...
 
-    def notices(self) -> AsyncIterator[Notice]:
+    def notices(self) -> AsyncIterator[Notification]:
         """Log lines, from now on."""
         ...
 

@@ -13,13 +13,14 @@ from aiohttp import web
 
 from swagent.clock import SystemClock
 from swagent.errors import DeviceError, SwagentError, TransportError
+from swagent.ipc import Notification, Progress
 from swagent.net.tls import server_context
 
 from . import classic
 from .board import Board
 from .files import Folder, Page
 from .guard import Guard
-from .link import Facts, Installer, Notice, Progress
+from .link import Facts, Installer
 from .listeners import Listeners
 from .options import WebOptions
 from .upload import InstallerLeft, Upload, begin
@@ -27,6 +28,8 @@ from .upload import InstallerLeft, Upload, begin
 IMAGE_HEAD_BYTES_MAX = 9 * 1024 * 1024
 """Of a file, to see what is in it: sw-description and its signature, with the usual limit of each."""
 IMAGE_HEAD_S = 60
+HEAD_STEP = 16
+"""How much more of a file is asked for when its head was too short."""
 VERDICT_S = 3
 IDLE_S = 30
 """How long a connection may be silent before its first request, and between two."""
@@ -154,7 +157,7 @@ class WebServer:
         if news.status == classic.SUCCESS and ours and self._options.post_update:
             self._spawn(self._post_update())
 
-    def _take_notice(self, notice: Notice) -> None:
+    def _take_notice(self, notice: Notification) -> None:
         self._classic.tell(classic.message(notice))
 
     def _take_event(self, event: Facts) -> None:
@@ -282,21 +285,24 @@ class WebServer:
         return web.Response(status=500, text="Failed to queue command\n")
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
-        if self._forwarding is None:
-            return _fault(
-                409, "no upload can be cancelled now: all of it has arrived, or it came another way"
-            )
-        self._forwarding.cancel()
+        try:
+            await self._installer.cancel()
+        except SwagentError as exc:
+            if self._forwarding is None:
+                return _fault(409, exc.message, exc.hint)
+            self._forwarding.cancel()
         return web.json_response({})
 
     async def _device(self, request: web.Request) -> web.StreamResponse:
-        return await self._ask("device")
+        facts = await self._ask("device")
+        return web.json_response(facts, status=503 if "error" in facts else 200)
 
     async def _look(self, request: web.Request) -> web.StreamResponse:
         if (request.content_length or 0) > IMAGE_HEAD_BYTES_MAX:
             return _fault(413, f"the head of a file has at most {IMAGE_HEAD_BYTES_MAX} bytes")
         if self._asking.locked():
             return _fault(503, "others are looking into files just now", "try again in a moment")
+        size = request.query.get("size", "")
         async with self._asking:
             head = bytearray()
             try:
@@ -307,16 +313,17 @@ class WebServer:
                             return _fault(413, f"the head of a file has at most {IMAGE_HEAD_BYTES_MAX} bytes")
             except TimeoutError:
                 return _fault(408, "the file came too slowly")
-            return await self._ask("image", bytes(head))
+            facts = await self._ask("image", bytes(head))
+        more = size.isascii() and size.isdecimal() and len(size) < 20 and int(size) > len(head)
+        if more and facts.get("error", {}).get("class") == "ArchiveError":  # it may be well, and go on
+            facts = {"more": HEAD_STEP * len(head)}
+        return web.json_response(facts, status=422 if "error" in facts else 200)
 
-    async def _ask(self, question: str, data: bytes = b"") -> web.StreamResponse:
+    async def _ask(self, question: str, data: bytes = b"") -> Facts:
         try:
-            facts = await self._installer.ask(question, data)
-        except TransportError as exc:
-            return _fault(503, exc.message, exc.hint)
+            return await self._installer.ask(question, data)
         except SwagentError as exc:
-            return _fault(422, exc.message, exc.hint)
-        return web.json_response(facts)
+            return {"error": {"class": type(exc).__name__, "message": exc.message, "hint": exc.hint}}
 
     def _snapshot(self) -> str:
         return json.dumps(

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from swagent.errors import SwagentError, TransportError
-from swagent.web.link import Facts, Notice, Progress
+from swagent.errors import NotAcknowledged, SwagentError, TransportError
+from swagent.ipc import Notification, Progress
+from swagent.web.link import Facts
 from swagent.web.options import WebOptions
 from swagent.web.server import WebServer
 
@@ -37,7 +38,7 @@ class Double:
         self.answer: Facts | SwagentError = {}
         self.ended = asyncio.Event()
         self._progress: asyncio.Queue[Progress] = asyncio.Queue()
-        self._notices: asyncio.Queue[Notice] = asyncio.Queue()
+        self._notices: asyncio.Queue[Notification] = asyncio.Queue()
         self._events: asyncio.Queue[Facts] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -67,18 +68,21 @@ class Double:
         self.restarts += 1
         return self.post_update_works
 
+    async def cancel(self) -> None:
+        raise NotAcknowledged("no update can be cancelled now")
+
     async def ask(self, question: str, data: bytes = b"") -> Facts:
         self.asked.append((question, data))
         if isinstance(self.answer, SwagentError):
             raise self.answer
         return self.answer
 
-    def say(self, *news: Progress | Notice | Facts) -> None:
+    def say(self, *news: Progress | Notification | Facts) -> None:
         """Tell whoever follows."""
         for each in news:
             if isinstance(each, Progress):
                 self._progress.put_nowait(each)
-            elif isinstance(each, Notice):
+            elif isinstance(each, Notification):
                 self._notices.put_nowait(each)
             else:
                 self._events.put_nowait(each)
@@ -87,7 +91,7 @@ class Double:
         while True:
             yield await self._next(self._progress)
 
-    async def notices(self) -> AsyncIterator[Notice]:
+    async def notices(self) -> AsyncIterator[Notification]:
         while True:
             yield await self._next(self._notices)
 

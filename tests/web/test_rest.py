@@ -8,8 +8,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from swagent.errors import Busy
-from swagent.web.link import Notice, Progress
+from swagent.errors import ArchiveError, Busy
+from swagent.ipc import Notification, Progress
 from swagent.web.options import WebOptions
 
 from .double import OPEN, Double, serving
@@ -216,7 +216,7 @@ def test_the_websocket_says_what_swupdates_says_to_the_byte() -> None:
                 '"percent": "40"\r\n}\r\n',
                 '{\r\n\t"type": "status",\r\n\t"status": "SUCCESS"\r\n}\r\n',
             ]
-            double.say(Notice(3, "SWUPDATE successful !"), Notice(1, 'a "quote"'))
+            double.say(Notification(2, 0, 3, "SWUPDATE successful !"), Notification(2, 0, 1, 'a "quote"'))
             assert await listener.receive_str() == (
                 '{\r\n\t"type": "message",\r\n\t"level": "6",\r\n\t"text": "SWUPDATE successful !"\r\n}\r\n'
             )
@@ -267,11 +267,16 @@ def test_questions_go_to_the_installer() -> None:
         double.answer = Busy("no", hint="later")
         async with client.post(f"{base}/api/image", data=b"head") as answer:
             assert answer.status == 422
-            assert await answer.json() == {"error": {"message": "no", "hint": "later"}}
+            assert await answer.json() == {"error": {"class": "Busy", "message": "no", "hint": "later"}}
+        double.answer = ArchiveError("the file ends in the middle of a member")
+        for size, status in ((4, 422), (5, 200)):
+            async with client.post(f"{base}/api/image?size={size}", data=b"head") as answer:
+                assert answer.status == status
+                assert ("more" in await answer.json()) is (status == 200)
         async with client.post(f"{base}/api/image", data=bytes(10_000_000)) as answer:
             assert answer.status == 413
 
-    assert run(work).asked == [("device", b""), ("image", b"head"), ("image", b"head")]
+    assert run(work).asked == [("device", b""), *[("image", b"head")] * 4]
 
 
 def test_a_folder_can_be_served_in_place_of_the_page(tmp_path: Path) -> None:

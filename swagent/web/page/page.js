@@ -17,7 +17,6 @@ let upload = null; // what comes over the network now, from whichever browser
 let asked = null; // the file that was chosen here, and what is in it
 let sending = null; // our own upload
 let socket = null;
-let cameHere = false; // the update that runs was uploaded to this server
 let lost = false;
 let here = true;
 let restarting = false;
@@ -202,7 +201,7 @@ function render() {
   renderLog();
   $("restart").disabled = lost || state === "working";
   if (state !== shown) {
-    if (state !== "working") cameHere = false;
+    if (state === "working") show("cancel-why", "");
     const title = $(`${state}-title`);
     if (shown) {
       say(title.textContent);
@@ -271,11 +270,7 @@ function renderWorking() {
   $("percent").textContent = part === null ? "" : `${Math.floor(part * 100)} %`;
   renderClock(part);
   renderArtifacts("artifacts", runs, true);
-  const can = Boolean(upload) && !lost;
-  $("cancel").hidden = !can;
-  if (upload) cameHere = true;
-  show("cancel-why", can ? "" : cameHere ? "It can no longer be cancelled: all of it has arrived, and a cut now would be worse than waiting."
-    : "It was not started from this page: whoever started it can cancel it.");
+  $("cancel").disabled = lost;
 }
 
 function renderClock(part) {
