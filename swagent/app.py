@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,7 @@ from swagent.installer.env import FLOOR_VARIABLE
 from swagent.installer.gates import HardwareGate, RequiresGate, VersionGate
 from swagent.installer.gates.floor import FloorGate
 from swagent.installer.inventory import from_pairs, read_versions
-from swagent.installer.journal import Journal, raised
+from swagent.installer.journal import Journal, Record, State, raised
 from swagent.installer.rig import LuaRules, Policy, Rig, UserDataQuestion
 from swagent.installer.session import Session
 from swagent.model import Description, Gate, Hardware, InstallRequest, Outcome, Plan, TlsFiles, Unit
@@ -53,6 +54,7 @@ class Wishes(NamedTuple):
         allow_unsigned: install without asking for a signature, when no key is configured.
         hardware: overrides /etc/hwrevision.
         judge_unit: ask the gates that look at this unit as it is now too: what runs from where, and on what power.
+        verdict_last: the verdict on the whole archive comes with its last byte: what runs may not be written before.
         ask: shows a plan to a person and returns the answer; None asks nobody.
         user_data_failed: decides what follows when the user's data cannot be written; None as the settings say.
         post_update: run the post-update command; a daemon does so when it is told.
@@ -73,6 +75,7 @@ class Wishes(NamedTuple):
     below_floor: str = ""
     over_unconfirmed: str = ""
     judge_unit: bool = True
+    verdict_last: bool = False
     ask: Callable[[Plan, Unit], bool] | None = None
     user_data_failed: UserDataQuestion | None = None
     post_update: bool = True
@@ -250,6 +253,7 @@ def make_session(
             RequiresGate(),
             *([FloorGate(floor)] if floor and not wishes.below_floor else []),
             *(_gates_of_unit(settings, hw) if wishes.judge_unit else ()),
+            *(_gates_of_passing() if wishes.verdict_last else ()),
             *(
                 _gates_of_the_way_back(journal, loader)
                 if wishes.judge_unit and not wishes.over_unconfirmed
@@ -267,7 +271,7 @@ def make_session(
 
 
 class SwuInstaller:
-    """Installs ``.swu`` images for somebody who has verified them as files; a ``model.EcuInstaller``.
+    """Installs ``.swu`` images for somebody who verifies them as files; a ``model.EcuInstaller``.
 
     The gates, the journal and ``confirm`` are those of every install.
 
@@ -289,26 +293,49 @@ class SwuInstaller:
         lock_fd = lock(self._environ)
         try:
             source = ReaderSource(request.source, request.name, request.length_bytes)
-            session, _ = make_session(self._settings, Wishes(), source, bus=self._bus, environ=self._environ)
+            wishes = Wishes(verdict_last=not request.verified)
+            session, _ = make_session(self._settings, wishes, source, bus=self._bus, environ=self._environ)
             session.run()
         finally:
             os.close(lock_fd)
-        state = self._last_state()
-        if state is None or state == "CONFIRMED":
+        last = self._last()
+        if last is None or last.state is State.CONFIRMED:
             return Outcome(0)
         return Outcome(21, "a reboot completes it")
 
-    def completed(self) -> bool | None:
-        """As the journal tells it: confirmed, given up, or waiting for its reboot."""
-        state = self._last_state()
-        if state in (None, "COMMITTED", "TESTING"):
-            return None
-        return state == "CONFIRMED"
+    def mark(self) -> str:
+        """The session of the last update that began to write."""
+        last = self._last()
+        return last.session if last is not None else ""
 
-    def _last_state(self) -> str | None:
+    def completed(self, mark: str) -> bool | None:
+        """As journal and boot environment tell it: confirmed, given up, or waiting for its reboot."""
+        from swagent.installer.journal import PENDING, confirmed_by_others, recover
+
         journal = make_journal(self._settings, self._environ)
-        last = journal.read().last if journal is not None else None
-        return last.state.value if last is not None else None
+        if journal is None:
+            return False
+        try:
+            lock_fd = lock(self._environ)
+        except Busy:
+            return None  # the update that is running decides
+        try:
+            loader = make_bootloader(self._settings)
+            recover(journal, loader, SystemClock())
+            newer = list(takewhile(lambda record: record.session != mark, journal.read().updates))
+        finally:
+            os.close(lock_fd)
+        if len(newer) != 1:
+            return False  # it never began, or something else was installed since
+        record = newer[0]
+        if record.state not in PENDING:
+            return record.state is State.CONFIRMED
+        confirmed = loader is not None and confirmed_by_others(record, loader.get)
+        return True if confirmed else None
+
+    def _last(self) -> Record | None:
+        journal = make_journal(self._settings, self._environ)
+        return journal.read().last if journal is not None else None
 
 
 def lua_rules(settings: InstallSettings) -> LuaRules:
@@ -364,6 +391,13 @@ def _gates_of_unit(settings: InstallSettings, hw: Device) -> list[Gate]:
 
         gates.append(PowerGate(settings.battery_min_percent, read_power))
     return gates
+
+
+def _gates_of_passing() -> list[Gate]:
+    from swagent.hw.identity import RunningSystem
+    from swagent.installer.gates.passing import PassingGate
+
+    return [PassingGate(RunningSystem())]
 
 
 def _gates_of_the_way_back(journal: Journal | None, loader: "Bootloader | None") -> list[Gate]:

@@ -368,6 +368,8 @@ class InstallRequest(NamedTuple):
         hashes: algorithm to hex, as they were signed.
         origin: who asks, such as ``uptane``.
         correlation_id: what reports about it shall carry, "" for nothing.
+        verified: whether all of it was verified before; of what comes as it is fetched nothing may be committed before
+            the last read, and nothing written over what runs.
     """
 
     name: str
@@ -376,6 +378,7 @@ class InstallRequest(NamedTuple):
     hashes: Mapping[str, str]
     origin: str
     correlation_id: str = ""
+    verified: bool = True
 
 
 class Outcome(NamedTuple):
@@ -401,6 +404,14 @@ class EcuInstaller(Protocol):
         """
         ...
 
-    def completed(self) -> bool | None:
-        """Of an installation that a reboot must complete: whether it has (True), failed (False), or is waited for."""
+    def mark(self) -> str:
+        """What names the last installation that was begun, "" before the first."""
+        ...
+
+    def completed(self, mark: str) -> bool | None:
+        """Of an installation that was asked for: whether it came to its end (True), failed (False), or is waited for.
+
+        Args:
+            mark: what ``mark`` said right before; one that was cut before it began has failed.
+        """
         ...

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from swagent.model import EcuInstaller
     from swagent.uptane.codecs import Codec
     from swagent.uptane.signing import Signer
-    from swagent.uptane_client.primary import Parts
+    from swagent.uptane_client.parts import Parts
     from swagent.uptane_client.sources import DirectorService, TimeSource
 
 DIALECTS = ("tuf1", "ak", "ref-json", "ref-der")
@@ -63,6 +63,11 @@ POLICY_OPTIONS = (
         help="what puts images onto the Primary itself; swu: as `swagent -i` with its settings; none",
     ),
     Option("file", short="f", metavar="FILE", group=HOW, help="settings for --installer swu"),
+    Option(
+        "no-store",
+        group=HOW,
+        help="install the Primary's image as it is fetched, onto the copy that does not run",
+    ),
     Option("each-alone", group=HOW, help="install what passed although another image of the bundle did not"),
 )
 
@@ -93,7 +98,7 @@ def make_parts(args: Args, bus: "EventBus") -> "Parts":
     from swagent.uptane.rules import BY_DIALECT
     from swagent.uptane_client.files import FileStore
     from swagent.uptane_client.images import ImageStore
-    from swagent.uptane_client.primary import Identity, Parts, Policy
+    from swagent.uptane_client.parts import Identity, Parts, Policy
     from swagent.uptane_client.provision import key_from_fact
     from swagent.uptane_client.sources import RepositorySource
     from swagent.uptane_client.vehicle import Vehicle
@@ -124,6 +129,7 @@ def make_parts(args: Args, bus: "EventBus") -> "Parts":
         policy=Policy(
             time_fresh_s=seconds(args, "time-fresh", 86400.0),
             system_time=args.on("system-time"),
+            store=not args.on("no-store"),
             all_or_none=not args.on("each-alone"),
         ),
         time_key=time_key,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from swagent.uptane_client.desk import Desk
-    from swagent.uptane_client.primary import Parts
+    from swagent.uptane_client.parts import Parts
     from swagent.uptane_client.secondary import Secondary
     from swagent.vehicle.listed import Listed, Virtual
     from swagent.vehicle.server import VehicleServer

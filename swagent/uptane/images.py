@@ -108,7 +108,7 @@ class JudgedImage:
 
 
 class WatchedSpeed:
-    """A ``Reader`` around another that gives up when bytes come too slowly.
+    """A ``Reader`` around another that gives up when bytes come too slowly; how fast they are taken does not count.
 
     Args:
         source: where they come from.
@@ -131,7 +131,7 @@ class WatchedSpeed:
         self._monotonic_s = monotonic_s
         self._least_bytes_per_s = least_bytes_per_s
         self._grace_s = grace_s
-        self._started_s: float | None = None
+        self._waited_s = 0.0
         self._done_bytes = 0
 
     def readinto(self, buffer: memoryview) -> int:
@@ -140,16 +140,16 @@ class WatchedSpeed:
         Raises:
             SlowRetrievalError: it was too slow so far.
         """
-        if self._started_s is None:
-            self._started_s = self._monotonic_s()
+        begun_s = self._monotonic_s()
         n = self._source.readinto(buffer)
         self._done_bytes += n
-        passed_s = self._monotonic_s() - self._started_s
-        if n and passed_s > self._grace_s and self._done_bytes < self._least_bytes_per_s * passed_s:
+        self._waited_s += self._monotonic_s() - begun_s
+        waited_s = self._waited_s
+        if n and waited_s > self._grace_s and self._done_bytes < self._least_bytes_per_s * waited_s:
             raise SlowRetrievalError(
                 f"{self._what} comes too slowly",
                 artifact=self._what,
                 expected=f"{self._least_bytes_per_s:.0f} bytes a second",
-                found=f"{self._done_bytes / passed_s:.0f} bytes a second",
+                found=f"{self._done_bytes / waited_s:.0f} bytes a second",
             )
         return n

@@ -42,6 +42,10 @@ class FirmwareFile:
             replace(self._name_path, request.name.encode())
         return Outcome(0)
 
-    def completed(self) -> bool | None:
+    def mark(self) -> str:
+        """Nothing is remembered."""
+        return ""
+
+    def completed(self, mark: str) -> bool | None:
         """No reboot completes it: what was cut is done again."""
         return False

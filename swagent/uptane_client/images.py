@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from swagent.errors import DeviceError, SwagentError, TransportError, UptaneError
+from swagent.errors import DeadlineError, DeviceError, SwagentError, TransportError, UptaneError
 from swagent.net import Folder
 from swagent.store.atomic import make_folders, open_replacement
 from swagent.uptane.images import JudgedImage, WatchedSpeed
@@ -93,7 +93,7 @@ class ImageStore:
 
         Raises:
             UptaneError: no mirror has what was signed; the error of the last one that had something.
-            TransportError: no mirror has anything.
+            TransportError, DeadlineError: no mirror has anything.
             DeviceError: there is no room, or it cannot be written.
         """
         target = target.travelling
@@ -103,7 +103,7 @@ class ImageStore:
         for folder, name in mirrors:
             try:
                 fetch_image(folder, name, target, path, self._monotonic_s, progress)
-            except (UptaneError, TransportError) as exc:
+            except (UptaneError, TransportError, DeadlineError) as exc:
                 if failure is None or isinstance(exc, UptaneError):
                     failure = exc
                 continue
@@ -119,7 +119,9 @@ class ImageStore:
             raise DeviceError(f"cannot make {folder}: {exc.strerror}", path=folder, errno=exc.errno) from exc
         if target.length_bytes > room.f_bavail * room.f_frsize:
             raise DeviceError(
-                f"{folder} has no room for {target.path} ({target.length_bytes} bytes)", path=folder
+                f"{folder} has no room for {target.path} ({target.length_bytes} bytes)",
+                path=folder,
+                hint="--no-store installs an .swu as it is fetched",
             )
 
 

@@ -15,7 +15,7 @@ from .files import FileStore
 from .vehicle import Vehicle
 
 if TYPE_CHECKING:
-    from .primary import Parts
+    from .parts import Parts
 
 FILE_MAX_BYTES = 1024 * 1024
 

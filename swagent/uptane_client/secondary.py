@@ -258,7 +258,10 @@ class Secondary:
         request = InstallRequest(target.path, plain, target.length_bytes, target.hashes, "uptane")
         image = InstalledImage(target.path, target.length_bytes, target.hashes)
         # before it begins: after a cut the installer's own journal tells what became of it
-        parts.memory.keep_pending(Pending(parts.serial, image, target.release_counter, "", parts.boot_id))
+        mark = parts.installer.mark()
+        parts.memory.keep_pending(
+            Pending(parts.serial, image, target.release_counter, "", parts.boot_id, mark)
+        )
         try:
             outcome = parts.installer.install(request)
         except SwagentError:
@@ -276,7 +279,7 @@ class Secondary:
         """After a reboot: what became of what waited for it."""
         memory = self._parts.memory
         for serial, pending in memory.pending().items():
-            done = self._parts.installer.completed()
+            done = self._parts.installer.completed(pending.mark)
             if done:
                 memory.installed(serial, pending.image, pending.release_counter)
             elif done is not None:

@@ -33,6 +33,7 @@ CREATE TABLE results (
     code INTEGER NOT NULL, message TEXT NOT NULL, correlation_id TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0
 );
 """,
+    "ALTER TABLE pending ADD COLUMN mark TEXT NOT NULL DEFAULT ''",
 )
 
 
@@ -54,6 +55,7 @@ class Pending(NamedTuple):
 
     Attributes:
         boot_id: names the boot in which it was made.
+        mark: what the installer named before.
     """
 
     serial: str
@@ -61,6 +63,7 @@ class Pending(NamedTuple):
     release_counter: int | None
     correlation_id: str
     boot_id: str
+    mark: str = ""
 
 
 class Result(NamedTuple):
@@ -164,22 +167,16 @@ class Vehicle:
         """What reboots must complete, by serial."""
         with self._db.transaction() as db:
             rows = db.execute(
-                "SELECT serial, image, release_counter, correlation_id, boot_id FROM pending"
+                "SELECT serial, image, release_counter, correlation_id, boot_id, mark FROM pending"
             ).fetchall()
-        return {row[0]: Pending(row[0], _image(row[1]), row[2], row[3], row[4]) for row in rows}
+        return {row[0]: Pending(row[0], _image(row[1]), *row[2:]) for row in rows}
 
     def keep_pending(self, pending: Pending) -> None:
         """A reboot must complete this."""
         with self._db.transaction() as db:
             db.execute(
-                "INSERT OR REPLACE INTO pending VALUES (?, ?, ?, ?, ?)",
-                (
-                    pending.serial,
-                    _text(pending.image),
-                    pending.release_counter,
-                    pending.correlation_id,
-                    pending.boot_id,
-                ),
+                "INSERT OR REPLACE INTO pending VALUES (?, ?, ?, ?, ?, ?)",
+                (pending.serial, _text(pending.image), *pending[2:]),
             )
 
     def drop_pending(self, serial: str) -> None:

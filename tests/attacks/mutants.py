@@ -681,7 +681,7 @@ MUTANTS = [
     Mutant(
         "all-or-none",
         PRIMARY,
-        "if self._parts.policy.all_or_none or not isinstance(exc, UptaneError | TransportError):",
+        "if self._parts.policy.all_or_none or not withheld:",
         "if False:",
         (f"{MIRRORS}::TestPartialBundle",),
     ),
@@ -691,5 +691,12 @@ MUTANTS = [
         "judged = JudgedImage(watched, target.path, target.length_bytes, target.hashes)",
         "judged = watched",
         (f"{VEHICLE}::TestTheImage::test_changed_on_the_mirror", MIRRORS),
+    ),
+    Mutant(
+        "judged-as-installed",
+        "uptane_client/passthrough.py",
+        "passing = _Passing(JudgedImage(watched, form.path, form.length_bytes, form.hashes))",
+        "passing = _Passing(watched)  # type: ignore[arg-type]",
+        ("uptane_client/test_passthrough.py",),
     ),
 ]

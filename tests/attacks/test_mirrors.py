@@ -6,7 +6,7 @@ import pytest
 
 from swagent.errors import EndlessDataError, SlowRetrievalError, TransportError
 from swagent.uptane.errors import TargetHashMismatch
-from swagent.uptane_client.primary import Policy
+from swagent.uptane_client.parts import Policy
 from tests.uptane_client.world import FIRMWARE, PRIMARY, TCU, Bytes, Mirror, Source, World
 
 from .scenes import attacks_told, honest_again, kept, nothing_installed, refuses, running

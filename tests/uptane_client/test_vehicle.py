@@ -19,7 +19,7 @@ from swagent.uptane.errors import (
     VersionRollback,
 )
 from swagent.uptane.metadata import TARGETS
-from swagent.uptane_client.primary import Policy
+from swagent.uptane_client.parts import Policy
 from swagent.uptane_client.vehicle import NEEDS_COMPLETION
 
 from .world import FIRMWARE, PRIMARY, TCU, VIN, Bytes, World

@@ -17,8 +17,9 @@ from swagent.uptane.signing import Signer
 from swagent.uptane_client.bundle import pack
 from swagent.uptane_client.files import FileStore
 from swagent.uptane_client.images import ImageStore
-from swagent.uptane_client.primary import Identity, Policy, Primary
-from swagent.uptane_client.primary import Parts as PrimaryParts
+from swagent.uptane_client.parts import Identity, Policy
+from swagent.uptane_client.parts import Parts as PrimaryParts
+from swagent.uptane_client.primary import Primary
 from swagent.uptane_client.secondary import Parts as SecondaryParts
 from swagent.uptane_client.secondary import Secondary
 from swagent.uptane_client.sources import Unregistered
@@ -123,8 +124,10 @@ class Installs:
         self.runs = b""
         self.outcome = Outcome(0)
         self.done: bool | None = None
+        self.last = self.before = ""
 
     def install(self, request: InstallRequest) -> Outcome:
+        self.before, self.last = self.last, f"after {self.last}"
         got = bytearray()
         buffer = memoryview(bytearray(7))
         while n := request.source.readinto(buffer):
@@ -132,7 +135,11 @@ class Installs:
         self.runs = bytes(got)
         return self.outcome
 
-    def completed(self) -> bool | None:
+    def mark(self) -> str:
+        return self.last
+
+    def completed(self, mark: str) -> bool | None:
+        assert mark == self.before
         return self.done
 
 

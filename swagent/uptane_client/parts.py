@@ -1,0 +1,87 @@
+"""What a Primary is put together from, and what whoever runs it decides."""
+
+import os
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from swagent.clock import Clock
+from swagent.events import EventBus
+from swagent.model import EcuInstaller
+from swagent.uptane.codecs.base import Codec
+from swagent.uptane.metadata import Key
+from swagent.uptane.rules import Rules
+from swagent.uptane.signing import Signer
+
+from .desk import HandOver
+from .files import FileStore
+from .images import ImageStore
+from .sources import DirectorService, RepositorySource, TimeSource
+from .vehicle import Vehicle
+
+if TYPE_CHECKING:
+    from swagent.crypto.imagekey import ImageKey
+
+
+class Identity(NamedTuple):
+    """Who the Primary is."""
+
+    vin: str
+    serial: str
+    hardware_id: str
+
+
+class Policy(NamedTuple):
+    """Decisions of whoever runs the Primary.
+
+    Attributes:
+        time_fresh_s: how old an attestation may be.
+        system_time: whether the system's clock may stand in for an attested one.
+        fetch: whether images are fetched; without, what would be fetched is told.
+        install: whether verified images are installed, where an ECU has an installer.
+        store: whether images are stored before they are installed; without, those that only ECUs of this process need
+            are installed as they are fetched.
+        all_or_none: whether nothing is installed when one image of the bundle does not pass.
+    """
+
+    time_fresh_s: float = 24 * 3600.0
+    system_time: bool = False
+    fetch: bool = True
+    install: bool = True
+    store: bool = True
+    all_or_none: bool = True
+
+
+class Parts(NamedTuple):
+    """What a Primary works with; ``app`` puts them together.
+
+    Attributes:
+        time_key: the Time server's, None where there is none.
+        installers: serial to what puts images onto that ECU.
+        boot_id: names the present boot.
+        paused: called between steps and pieces; may raise to stop.
+        handover: where verified metadata is put for Secondaries, None where there are none.
+        image_keys: serial to what opens images that were encrypted for that ECU.
+    """
+
+    identity: Identity
+    codec: Codec
+    rules: Rules
+    director: RepositorySource
+    image: RepositorySource
+    metadata: FileStore
+    vehicle: Vehicle
+    images: ImageStore
+    signer: Signer
+    clock: Clock
+    bus: EventBus
+    policy: Policy = Policy()
+    time: TimeSource | None = None
+    time_key: Key | None = None
+    service: DirectorService | None = None
+    installers: Mapping[str, EcuInstaller] = {}
+    boot_id: str = ""
+    paused: Callable[[], None] = lambda: None
+    handover: HandOver | None = None
+    image_keys: "Mapping[str, ImageKey]" = MappingProxyType({})
+    random: Callable[[int], bytes] = os.urandom

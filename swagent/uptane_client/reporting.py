@@ -1,0 +1,146 @@
+"""The vehicle version manifest: what every ECU runs, what was noticed, how installations ended (Standard §5.4.2.1)."""
+
+from collections.abc import Mapping, Sequence
+
+from swagent.errors import SwagentError
+from swagent.uptane.metadata import Target
+from swagent.uptane.reports import UNKNOWN_IMAGE, EcuReport, InstalledImage, VehicleReport
+
+from .news import News
+from .parts import Parts
+from .sources import Unregistered
+from .timekeeping import TimeKeeper
+from .vehicle import OK, Result
+
+
+class Reporting:
+    """Keeps results until they are reported, and reports.
+
+    Args:
+        parts: the Primary's.
+        news: hears of it.
+    """
+
+    def __init__(self, parts: Parts, news: News) -> None:
+        self._parts = parts
+        self._news = news
+
+    def report(self) -> None:
+        """Make the vehicle version manifest and hand it in; what it holds is forgotten once it was taken.
+
+        Raises:
+            TransportError: it was not taken; everything in it stays for the next one.
+        """
+        parts = self._parts
+        last_attack, attacks = parts.vehicle.attacks()
+        last_report, reports = parts.vehicle.reports()
+        last_result, results = parts.vehicle.results(untold=True)
+        raw = self.manifest(attacks=attacks, reports=reports, results=results)
+        if parts.service is None:
+            return
+        if parts.vehicle.pending():
+            self._news.log("info", "the report is held back until the reboot completes what was installed")
+            return
+        who = parts.identity
+        try:
+            parts.service.submit(who.vin, who.serial, raw)
+        except Unregistered:
+            self._news.log("info", "the Director does not know this Primary yet: it is told")
+            parts.service.register(who.vin, who.serial, who.hardware_id, parts.signer.key, primary=True)
+            parts.service.submit(who.vin, who.serial, raw)
+        parts.vehicle.forget_attacks(last_attack)
+        parts.vehicle.forget_reports(last_report)
+        parts.vehicle.told_results(last_result)
+        self._news.log("info", "the report was delivered")
+
+    def manifest(
+        self,
+        *,
+        attacks: str = "",
+        reports: Mapping[str, tuple[bytes, ...]] | None = None,
+        results: Sequence[Result] = (),
+    ) -> bytes:
+        """A signed vehicle version manifest, the Primary's own report in it."""
+        parts = self._parts
+        who = parts.identity
+        if parts.codec.name in ("ak", "tuf1"):
+            installation = _installation(results) if results else None
+        else:  # these have no other place for it
+            installation = None
+            failed = [result.message for result in results if result.code != OK]
+            attacks = "\n".join(dict.fromkeys([*attacks.splitlines(), *failed]))
+        known = timekeeper(parts).attested
+        own = parts.vehicle.ecus()[who.serial]
+        report = EcuReport(
+            who.serial,
+            own.installed if own.installed.path else UNKNOWN_IMAGE,
+            known.time_s,
+            known.previous_s,
+            attacks,
+            parts.vehicle.next_counter(),
+        )
+        mine = parts.codec.encode_ecu_report(report, parts.signer)
+        ecus = {**(reports or {}), who.serial: (mine,)}
+        if parts.codec.name == "ak":  # one of each, the newest
+            ecus = {serial: found[-1:] for serial, found in ecus.items()}
+        vehicle = VehicleReport(who.vin, who.serial, ecus, "", installation)
+        return parts.codec.encode_vehicle_report(vehicle, parts.signer)
+
+    # -- results
+
+    def succeeded(self, serial: str, image: InstalledImage, correlation: str) -> None:
+        """An ECU runs its image."""
+        now_s = int(self._parts.clock.now_s())
+        self._parts.vehicle.keep_result(Result(now_s, serial, image.path, OK, "", correlation))
+
+    def failed(self, serial: str, target: Target, code: int, exc: SwagentError) -> None:
+        """An ECU does not get its image."""
+        correlation = self._parts.vehicle.fact("correlation") or ""
+        self.gave_up(serial, target.path, code, exc.message[:512], correlation)
+
+    def gave_up(self, serial: str, path: str, code: int, message: str, correlation: str) -> None:
+        """An installation came to nothing."""
+        now_s = int(self._parts.clock.now_s())
+        self._parts.vehicle.keep_result(Result(now_s, serial, path, code, message, correlation))
+
+
+def timekeeper(parts: Parts) -> TimeKeeper:
+    """The verified time of a Primary."""
+    return TimeKeeper(
+        parts.vehicle,
+        parts.codec,
+        parts.time_key,
+        parts.clock,
+        boot_id=parts.boot_id,
+        fresh_s=parts.policy.time_fresh_s,
+        system_time=parts.policy.system_time,
+    )
+
+
+def _installation(results: Sequence[Result]) -> Mapping[str, object]:
+    """Aktualizr's installation report (uptane §2.2)."""
+    newest = results[0]
+    failed = [result for result in results if result.code != OK]
+    return {
+        "content_type": "application/vnd.com.here.otac.installationReport.v1",
+        "report": {
+            "correlation_id": newest.correlation_id,
+            "raw_report": "; ".join(result.message for result in failed),
+            "result": {
+                "code": str(failed[0].code if failed else OK),
+                "description": failed[0].message if failed else "",
+                "success": not failed,
+            },
+            "items": [
+                {
+                    "ecu": result.serial,
+                    "result": {
+                        "code": str(result.code),
+                        "description": result.message,
+                        "success": result.code == OK,
+                    },
+                }
+                for result in results
+            ],
+        },
+    }
