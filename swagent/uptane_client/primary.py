@@ -73,7 +73,7 @@ class Primary:
             if isinstance(exc, UptaneError):
                 self._parts.vehicle.note_attack(exc.message)
         try:
-            self._reporting.report()
+            self.report()
         except TransportError as exc:
             self._news.log(
                 "warn", f"the report was not delivered, it follows with the next one: {exc.message}"
@@ -113,6 +113,14 @@ class Primary:
         if not self._parts.policy.install or not any(serial in self._parts.installers for serial in good):
             return Cycle("downloaded", good)
         return Cycle(self._installing.install(good), good)
+
+    def report(self) -> None:
+        """Make the vehicle version manifest and hand it in.
+
+        Raises:
+            TransportError: it was not taken; everything in it stays for the next one.
+        """
+        self._reporting.report()
 
     # -- time
 
