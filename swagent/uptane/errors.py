@@ -134,3 +134,7 @@ class Spoofing(AssignmentError):
     """Somebody speaks for an ECU that it is not."""
 
     aktualizr = "BadEcuId"
+
+
+class ReplayedReport(RollbackError):
+    """A manifest or report that was handed in before."""

@@ -1,10 +1,11 @@
 """The methods by which the reference's Secondaries ask their Primary, as XML-RPC (uptane §5.1, §5.5)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from swagent.errors import EndlessDataError, MetadataTrustError, SwagentError, TransportError
 from swagent.model import Reader
+from swagent.net.rpcserver import Method, RpcMethods
 from swagent.uptane.errors import InvalidMetadata, Spoofing, UnknownEcu, UnknownVehicle
 from swagent.uptane_client.desk import Desk
 from swagent.uptane_client.sources import as_file, as_value
@@ -36,48 +37,22 @@ class Methods:
         self, desk: Desk, log: Callable[[str, str], None], *, image_max_bytes: int = IMAGE_MAX_BYTES
     ) -> None:
         self._desk = desk
-        self._log = log
         self._image_max_bytes = image_max_bytes
-        self._methods: Mapping[str, tuple[Callable[..., Any], tuple[type, ...], int]] = {
-            "submit_ecu_manifest": (self._submit, (str, str, int, object), 4),
-            "register_new_secondary": (self._register, (str,), 1),
-            "get_time_attestation_for_ecu": (self._attestation, (str,), 1),
-            "get_metadata": (self._metadata, (str, bool), 1),
-            "get_image": (self._image, (str,), 1),
-            "update_exists_for_ecu": (self._update_exists, (str,), 1),
+        methods = {
+            "submit_ecu_manifest": Method(self._submit, (str, str, int, object), 4),
+            "register_new_secondary": Method(self._register, (str,), 1),
+            "get_time_attestation_for_ecu": Method(self._attestation, (str,), 1),
+            "get_metadata": Method(self._metadata, (str, bool), 1),
+            "get_image": Method(self._image, (str,), 1),
+            "update_exists_for_ecu": Method(self._update_exists, (str,), 1),
         }
+        self._methods = RpcMethods(methods, _FAULTS, log)
 
     def __call__(self, request: Request) -> Answer:
         """One call; whatever goes wrong with it is a fault."""
         if request.method != "POST" or request.path not in ("/", "/RPC2"):
             return Answer(404)
-        return Answer(200, self._call(request.body), "text/xml")
-
-    def _call(self, body: bytes) -> bytes:
-        from xml.parsers.expat import ExpatError
-        from xmlrpc.client import Error, dumps, loads
-
-        try:
-            if b"<!" in body or b"\0" in body:  # no entities, in no encoding: nobody needs them
-                raise ValueError("a declaration")
-            params, name = loads(body, use_builtin_types=True)
-        except (Error, ExpatError, ValueError, TypeError, IndexError, KeyError, LookupError) as exc:
-            return _fault("xmlrpc.client.ResponseError", f"the call makes no sense ({type(exc).__name__})")
-        method, kinds, least = self._methods.get(name or "", (None, (), 0))
-        if method is None:
-            return _fault("Exception", f'method "{(name or "")[:60]}" is not supported')
-        fitting = all(
-            isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-            for value, kind in zip(params, kinds, strict=False)
-        )
-        if not (least <= len(params) <= len(kinds) and fitting):
-            return _fault("tuf.FormatError", f"{name} takes other arguments")
-        try:
-            return dumps((method(*params),), methodresponse=True, allow_none=True).encode()
-        except SwagentError as exc:
-            self._log("warn", f"{name}: {exc.message}")
-            kind = next((word for family, word in _FAULTS if isinstance(exc, family)), "uptane.Error")
-            return _fault(kind, exc.message)
+        return Answer(200, self._methods.answer(request.body), "text/xml")
 
     def _submit(self, vin: str, serial: str, nonce: int, manifest: Any) -> None:
         try:
@@ -120,11 +95,3 @@ def _whole(source: Reader) -> bytes:
     while n := source.readinto(buffer):
         data += buffer[:n]
     return bytes(data)
-
-
-def _fault(kind: str, text: str) -> bytes:
-    """As the reference words it: code 1, the class and what it says."""
-    from xmlrpc.client import Fault, dumps
-
-    clean = "".join(char if char.isprintable() else "?" for char in text[:500])
-    return dumps(Fault(1, f"<class '{kind}'>:{clean}"), methodresponse=True).encode()
