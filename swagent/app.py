@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import takewhile
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from swagent.clock import SystemClock
 from swagent.crypto.cipher import AesKey
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from swagent.handlers.api import Handler
     from swagent.installer.confirm import Check, Confirmation
     from swagent.installer.contents import Contents
-    from swagent.net import HttpOptions, HttpParts
+    from swagent.net import HttpParts
     from swagent.plugins import Registry
 
 CONFIG_FILE = "/etc/swupdate.cfg"
@@ -721,9 +721,9 @@ def open_update(word: str, settings: InstallSettings, *, look_only: bool = False
     """
     if not is_url(word):
         return open_source(*open_image(word))
-    from swagent.net import open_ranges, open_stream
+    from swagent.net import open_ranges, open_stream, options_from
 
-    options = _http_options(settings.download)
+    options = options_from(settings.download)
     return (open_ranges if look_only else open_stream)(word, options, SystemClock())
 
 
@@ -750,40 +750,15 @@ def open_parts(
         RegistrationError: the library for it is not installed.
     """
     from swagent.net import open_parts as open_file
+    from swagent.net import options_from
 
     url = urls.get(url.partition("?")[0].rpartition("/")[2], url)
     given = settings.delta
-    options = _http_options(given)
+    options = options_from(given)
     for key, word in (("gatewaytoken", "GatewayToken"), ("targettoken", "TargetToken")):
         if given.get(key):
             options = options._replace(authorization=f"{word} {given[key]}")
     return open_file(url, options, SystemClock(), size_bytes=size_bytes, parts_max=parts_max)
-
-
-def _http_options(given: Mapping[str, Any]) -> "HttpOptions":
-    """From the keys of a group of the settings."""
-    from swagent.net import HttpOptions
-
-    defaults = HttpOptions()
-    return HttpOptions(
-        ca_file=given.get("cafile", ""),
-        certificate_file=given.get("sslcert", ""),
-        key_file=given.get("sslkey", ""),
-        key_password=given.get("sslkeypassword", ""),
-        ciphers=given.get("ciphers", ""),
-        verify=not given.get("nocheckcert", False),
-        proxy=given.get("proxy", ""),
-        authentication=given.get("authentication", ""),
-        retries=given.get("retries", given.get("retry", defaults.retries)),
-        retry_wait_s=given.get("retrywait", defaults.retry_wait_s),
-        timeout_s=given.get("timeout", defaults.timeout_s),
-        connect_s=given.get("connection-timeout", defaults.connect_s),
-        speed_max=given.get("max-download-speed", 0),
-        interface=given.get("interface", ""),
-        headers=((given["api_key_header"].rstrip(":"), given.get("api_key", "")),)
-        if given.get("api_key_header")
-        else (),
-    )
 
 
 def warnings_of(word: str, settings: InstallSettings) -> list[str]:

@@ -149,6 +149,7 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "lua-memory": "i",
         "lua-instructions": "i",
         "lua-seconds": "i",
+        "download-directory": "s",
     },
     "daemon": {
         "control-socket": "l",
@@ -309,6 +310,7 @@ class InstallSettings(NamedTuple):
         lua_instructions: millions that a call into Lua may run.
         lua_seconds: how long it may take.
         mtd_blacklist: numbers of MTDs on which no UBI is looked for, and none used.
+        download_directory: where what a server wants to be downloaded, and not installed, is kept; "" for nowhere.
     """
 
     public_key_files: tuple[str, ...] = ()
@@ -362,6 +364,7 @@ class InstallSettings(NamedTuple):
     lua_instructions: int = 500
     lua_seconds: int = 60
     mtd_blacklist: frozenset[int] = frozenset()
+    download_directory: str = ""
 
 
 KEYS: Mapping[str, str] = (

@@ -2,7 +2,7 @@
 
 from .exchange import Answer, HttpExchange
 from .folder import Folder, open_folder
-from .options import HttpOptions
+from .options import HttpOptions, options_from
 from .parts import HttpParts, open_parts
 from .ranges import HttpRanges, open_ranges, open_stream
 from .stream import HttpStream
@@ -21,4 +21,5 @@ __all__ = [
     "open_parts",
     "open_ranges",
     "open_stream",
+    "options_from",
 ]

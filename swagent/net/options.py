@@ -1,6 +1,7 @@
 """How to talk to a server."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class HttpOptions(NamedTuple):
@@ -41,3 +42,26 @@ class HttpOptions(NamedTuple):
     speed_max: int = 0
     interface: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+
+
+def options_from(given: Mapping[str, Any]) -> HttpOptions:
+    """From the keys of a group of the settings, by SWUpdate's names."""
+    defaults = HttpOptions()
+    key_header = given.get("api_key_header", "").rstrip(":")
+    return HttpOptions(
+        ca_file=given.get("cafile", ""),
+        certificate_file=given.get("sslcert", ""),
+        key_file=given.get("sslkey", ""),
+        key_password=given.get("sslkeypassword", ""),
+        ciphers=given.get("ciphers", ""),
+        verify=not given.get("nocheckcert", False),
+        proxy=given.get("proxy", ""),
+        authentication=given.get("authentication", ""),
+        retries=given.get("retries", given.get("retry", defaults.retries)),
+        retry_wait_s=given.get("retrywait", defaults.retry_wait_s),
+        timeout_s=given.get("timeout", defaults.timeout_s),
+        connect_s=given.get("connection-timeout", defaults.connect_s),
+        speed_max=given.get("max-download-speed", 0),
+        interface=given.get("interface", ""),
+        headers=((key_header, given.get("api_key", "")),) if key_header else (),
+    )
