@@ -202,12 +202,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is logged."""
 
-    def reply(self, status: int, tree: object = None, *, headers: dict[str, str] | None = None) -> None:
-        """Answer with JSON, or with nothing."""
-        self.send(status, b"" if tree is None else json.dumps(tree).encode(), headers or {})
+    def reply(self, status: int, tree: object = None, *, headers: dict[str, str] | None = None) -> bool:
+        """Answer with JSON, or with nothing; True, as a fault that has answered."""
+        return self.send(status, b"" if tree is None else json.dumps(tree).encode(), headers or {})
 
-    def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        """Answer."""
+    def send(self, status: int, body: bytes, headers: dict[str, str]) -> bool:
+        """Answer; True."""
         self.send_response(status)
         for name, value in ({"Content-Type": "application/json;charset=utf-8"} | headers).items():
             self.send_header(name, value)
@@ -215,11 +215,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+        return True
 
-    def reset(self) -> None:
-        """Break the connection."""
+    def reset(self) -> bool:
+        """Break the connection; True."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
+        return True
 
     def _route(self, method: str) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

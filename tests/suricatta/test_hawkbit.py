@@ -362,15 +362,12 @@ def test_a_maintenance_window_is_waited_for(server: Server, unit: Unit) -> None:
 def test_what_is_to_be_skipped_is_closed(server: Server, unit: Unit) -> None:
     action = server.state.assign(TARGET, FILES)
     server.state.faults["deploymentBase"] = [
-        lambda handler: (
-            handler.reply(
-                200,
-                {
-                    "id": str(action.number),
-                    "deployment": {"download": "skip", "update": "skip", "chunks": []},
-                },
-            )
-            or True
+        lambda handler: handler.reply(
+            200,
+            {
+                "id": str(action.number),
+                "deployment": {"download": "skip", "update": "skip", "chunks": []},
+            },
         )
     ]
     unit.start().step()
@@ -536,7 +533,7 @@ def test_the_server_says_how_often_it_is_asked(server: Server, unit: Unit) -> No
     ids=str,
 )
 def test_a_poll_that_makes_no_sense_is_an_error(server: Server, unit: Unit, tree: object) -> None:
-    server.state.faults["poll"] = [lambda handler: handler.reply(200, tree) or True]
+    server.state.faults["poll"] = [lambda handler: handler.reply(200, tree)]
     backend = unit.start()
     with pytest.raises(TransportError):
         backend.step()
@@ -556,7 +553,7 @@ def _status(backend) -> int:  # type: ignore[no-untyped-def]  # a Hawkbit
     [(401, 4), (403, 4), (404, 11), (429, 8), (500, 10), (503, 4), (400, 10), (302, 12)],
 )
 def test_the_result_of_the_last_poll_is_told(server: Server, unit: Unit, status: int, number: int) -> None:
-    server.state.faults["poll"] = [lambda handler: handler.reply(status) or True]
+    server.state.faults["poll"] = [lambda handler: handler.reply(status)]
     backend = unit.start()
     assert _status(backend) == 15
     with pytest.raises(SwagentError):
@@ -594,7 +591,7 @@ def test_without_attributes_nothing_is_told(server: Server, unit: Unit) -> None:
 
 def test_a_server_that_wants_no_identity_stops_nothing(server: Server, unit: Unit) -> None:
     server.state.assign(TARGET, FILES)
-    server.state.faults["configData"] = [lambda handler: handler.reply(400) or True]
+    server.state.faults["configData"] = [lambda handler: handler.reply(400)]
     unit.identify = (("board", "gateway"),)
     unit.start().step()
     assert unit.installer.whole == [SWU]
