@@ -243,7 +243,7 @@ class FatalUnit(Unit):
 
 @pytest.mark.parametrize("done", [True, False], ids=["after", "before"])
 @pytest.mark.parametrize(
-    ("reboots", "nth"), [*((True, nth) for nth in range(1, 6)), *((False, nth) for nth in range(1, 4))]
+    ("reboots", "nth"), [*((True, nth) for nth in range(1, 5)), *((False, nth) for nth in range(1, 4))]
 )
 def test_killed_at_a_write_of_the_ledger(tmp_path: Path, nth: int, done: bool, reboots: bool) -> None:
     with serving() as server:
