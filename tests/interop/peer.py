@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from typing import Any
+from xmlrpc.client import ServerProxy
 
 BANNERS: list[str] = []
 
@@ -63,6 +64,43 @@ def obey(order: dict[str, Any]) -> Any:
     if "args" in order:
         return getattr(holder, word)(*order["args"], **order["how"])
     return getattr(holder, word)
+
+
+def partial_cycle(targets_key: str) -> str:
+    """A cycle of the demo's Secondary as a partial one, which the reference names but leaves to be done.
+
+    The Director's targets are decoded and verified by the reference's functions, and so is the image.
+    """
+    demo: Any = importlib.import_module("demo")
+    party: Any = importlib.import_module("demo.demo_secondary")
+    signatures: Any = importlib.import_module("tuf.sig")
+    ecu = party.secondary_ecu
+    ecu.partial_verifying, ecu.director_public_key = True, demo.import_public_key(targets_key)
+    primary: Any = ServerProxy(f"http://{party._primary_host}:{party._primary_port}")
+    file = f"director_targets{demo.METADATA_EXTENSION}"
+    with open(file, "wb") as stream:
+        stream.write(primary.get_metadata(ecu.ecu_serial, True).data)
+    found = importlib.import_module("tuf.util").load_file(file)
+    (signature,) = found["signatures"]
+    if not signatures.verify_signature_over_metadata(ecu.director_public_key, signature, found["signed"]):
+        raise ValueError("bad signature")
+    ecu.validated_targets_for_this_ecu = [
+        {"filepath": path, "fileinfo": facts}
+        for path, facts in found["signed"]["targets"].items()
+        if facts["custom"]["ecu_serial"] == ecu.ecu_serial
+    ]
+    result = "no update"
+    if ecu.validated_targets_for_this_ecu and primary.update_exists_for_ecu(ecu.ecu_serial):
+        name, image = primary.get_image(ecu.ecu_serial)
+        os.makedirs(os.path.join(party.CLIENT_DIRECTORY, "unverified_targets"), exist_ok=True)
+        with open(os.path.join(party.CLIENT_DIRECTORY, "unverified_targets", name), "wb") as stream:
+            stream.write(image.data)
+        ecu.validate_image(name)
+        ecu.firmware_fileinfo = ecu.validated_targets_for_this_ecu[0]
+        result = "updated"
+    party.generate_signed_ecu_manifest()
+    party.submit_ecu_manifest_to_primary()
+    return result
 
 
 def main() -> None:

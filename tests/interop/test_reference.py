@@ -6,7 +6,7 @@ import pytest
 
 from swagent.errors import UptaneError
 
-from . import our_secondaries, our_vehicle
+from . import our_secondaries, our_vehicle, their_secondaries
 from .ecus import replay
 from .office import Nobody
 from .reference import VARIABLE, Checkouts, checkouts
@@ -72,3 +72,23 @@ class TestOurSecondaries:
     @pytest.mark.slow
     def test_live(self, dialect: str, quick_path: Path, reference: Checkouts) -> None:
         assert our_secondaries.record(reference, quick_path, dialect).exchanges
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+class TestTheirSecondaries:
+    """The reference's full and partial Secondary with our Primary."""
+
+    def test_as_recorded(self, dialect: str, quick_path: Path) -> None:
+        their_secondaries.replay(recorded("their-secondaries", dialect), quick_path)
+
+    def test_another_answer_is_noticed(self, dialect: str, quick_path: Path) -> None:
+        transcript = recorded("their-secondaries", dialect)
+        exchange = transcript.exchanges[-1]
+        other = exchange.answer._replace(body=exchange.answer.body.replace(b"nil", b"lin"))
+        transcript.exchanges[-1] = exchange._replace(answer=other)
+        with pytest.raises(AssertionError, match="RPC2"):
+            their_secondaries.replay(transcript, quick_path)
+
+    @pytest.mark.slow
+    def test_live(self, dialect: str, quick_path: Path, reference: Checkouts) -> None:
+        assert their_secondaries.record(reference, quick_path, dialect).exchanges

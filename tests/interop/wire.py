@@ -14,6 +14,7 @@ from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self, cast
+from xmlrpc.client import dumps
 
 HOST = "127.0.0.1"
 TIMEOUT_S = 60.0
@@ -135,6 +136,20 @@ class Wire:
             server.server_close()
 
 
+def ask(port: int, request: Message) -> bytes:
+    """Ask a server, over a connection of its own; returns the answer as it came."""
+    head = [line for line in request.head if not line.lower().startswith("connection:")]
+    with socket.create_connection((HOST, port), TIMEOUT_S) as connection:
+        connection.sendall(Message((*head, f"Host: {HOST}:{port}", "Connection: close"), request.body).raw())
+        return connection.makefile("rb").read()
+
+
+def as_message(raw: bytes) -> Message:
+    """An answer as it came."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    return Message(tuple(head.decode("latin-1").split("\r\n")), body)
+
+
 class Recorder(Wire):
     """Passes everything on to servers and keeps it.
 
@@ -153,15 +168,9 @@ class Recorder(Wire):
 
     def answer(self, to: str, request: Message) -> bytes:
         """What the real one sends back."""
-        once = [line for line in request.head if not line.lower().startswith("connection:")]
-        with socket.create_connection((HOST, self._upstream[to]), TIMEOUT_S) as connection:
-            host = f"Host: {HOST}:{self._upstream[to]}"
-            connection.sendall(request._replace(head=(*once, host, "Connection: close")).raw())
-            raw = connection.makefile("rb").read()
-        head, _, body = raw.partition(b"\r\n\r\n")
-        answered = Message(tuple(head.decode("latin-1").split("\r\n")), body)
+        raw = ask(self._upstream[to], request)
         with self._lock:
-            self.exchanges.append(Exchange(to, request, answered))
+            self.exchanges.append(Exchange(to, request, as_message(raw)))
         return raw
 
 
@@ -194,6 +203,17 @@ class Replayer(Wire):
     def left(self) -> list[str]:
         """What was never asked."""
         return [f"{each.to}: {each.request.head[0]}" for each in self._left]
+
+
+class Nil(Wire):
+    """An XML-RPC server to which everything is fine."""
+
+    def answer(self, to: str, request: Message) -> bytes:
+        """Nil."""
+        body = dumps((None,), methodresponse=True, allow_none=True).encode()
+        return Message(
+            ("HTTP/1.0 200 OK", "Content-Type: text/xml", f"Content-Length: {len(body)}"), body
+        ).raw()
 
 
 def difference(expected: Exchange | None, to: str, request: Message) -> str:

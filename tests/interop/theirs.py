@@ -1,0 +1,55 @@
+"""The reference's side where ours answers: live, or as it asked when it was recorded."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from .wire import Exchange, Recorder, Transcript, as_message, ask
+
+_OF_THE_DAY = ("date:", "server:")
+
+
+class Theirs(Protocol):
+    """What asks our servers."""
+
+    def does(self, what: Callable[[], Any], result: Any) -> None:
+        """Something of the reference's, with the result that it must have."""
+
+
+class Live:
+    """The reference itself, through a recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self.steps: list[int] = []
+
+    def does(self, what: Callable[[], Any], result: Any) -> None:
+        before = len(self._recorder.exchanges)
+        found = what()
+        assert found == result, f"{found!r}, not {result!r}"
+        self.steps.append(len(self._recorder.exchanges) - before)
+
+
+class Again:
+    """Asks what was asked, and compares all answers, byte for byte but for the date."""
+
+    def __init__(self, transcript: Transcript, ports: Mapping[str, int]) -> None:
+        self._steps = iter(transcript.facts["steps"])
+        self._exchanges = iter(transcript.exchanges)
+        self._ports = ports
+
+    def does(self, what: Callable[[], Any], result: Any) -> None:
+        for _ in range(next(self._steps)):
+            self._ask(next(self._exchanges))
+
+    def _ask(self, exchange: Exchange) -> None:
+        found = as_message(ask(self._ports[exchange.to], exchange.request))
+        assert found.body == exchange.answer.body, exchange.request.head[0]
+        assert _steady(found.head) == _steady(exchange.answer.head), exchange.request.head[0]
+
+    def left(self) -> list[Exchange]:
+        """What was not asked again."""
+        return list(self._exchanges)
+
+
+def _steady(head: tuple[str, ...]) -> list[str]:
+    return [line for line in head if not line.lower().startswith(_OF_THE_DAY)]
