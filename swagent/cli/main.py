@@ -10,7 +10,7 @@ from swagent.errors import SwagentError, UsageError
 
 from .options import Command, Group, help_text, nearest, parse
 
-# verb, module below swagent.cli (its COMMAND has the options), what it is for
+# verb, where its table is (see command_at), what it is for
 VERBS: tuple[tuple[str, str, str], ...] = (
     ("install", "install", "install an update (also `swagent -i FILE`, with SWUpdate's options)"),
     ("check", "check", "say what an update would do, on this device or as another (--as)"),
@@ -23,6 +23,7 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("daemon", "daemon", "wait for updates at SWUpdate's control socket"),
     ("confirm", "confirm", "after the reboot: run the checks, keep the update or give it up"),
     ("uptane", "uptane", "keep a vehicle up to date from a Director and an Image repository"),
+    ("repo", "repo", "keep an Image repository: images, delegations, keys, what is published"),
     ("authdb", "authdb", "make and examine UniAuth.db: which units may be updated to what"),
     ("config", "config", "show the settings in force and where each comes from"),
 )
@@ -98,13 +99,19 @@ def _run(words: list[str]) -> int:
     return code
 
 
+def command_at(module: str) -> Command | Group:
+    """The table of a command: ``module`` below ``swagent.cli``, which has it as ``COMMAND``, or ``module:NAME``."""
+    from importlib import import_module
+
+    name, _, attribute = module.partition(":")
+    command: Command | Group = getattr(import_module(f"swagent.cli.{name}"), attribute or "COMMAND")
+    return command
+
+
 def _command(verb: str, verbs: tuple[tuple[str, str, str], ...], group: str = "") -> Command | Group:
     for name, module, _ in verbs:
         if name == verb:
-            from importlib import import_module
-
-            command: Command | Group = import_module(f"swagent.cli.{module}").COMMAND
-            return command
+            return command_at(module)
     words = " ".join(["swagent", group, "--help"] if group else ["swagent", "--help"])
     raise UsageError(
         f"unknown command {f'{group} {verb}'.strip()!r}",
