@@ -101,6 +101,13 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "run-postupdate": "b",
         "timeout": "i",
         "api": "i",
+        "ssl": "b",
+        "ssl-client-ca": "s",
+        "token-file": "s",
+        "allow-anonymous": "b",
+        "host-names": "s",
+        "upload-max-size": "S",
+        "title": "s",
         **_PROCESS_KEYS,
     },
     "suricatta": {"enable": "b", "server": "s", **_HAWKBIT_KEYS, **_PROCESS_KEYS},
@@ -172,8 +179,8 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "activation_code": "s",
     },
 }
-"""Every group and key of SWUpdate's settings file, with its type; and the groups ``swagent``, ``daemon`` and
-``authorization``, which are ours alone."""
+"""Every group and key of SWUpdate's settings file and some of ours in them, with their types; and the groups
+``swagent``, ``daemon`` and ``authorization``, which are ours alone."""
 
 _MAPPED_GROUPS: Mapping[str, frozenset[str]] = {
     "download": frozenset(("retry",)),
@@ -183,6 +190,7 @@ _MAPPED_GROUPS: Mapping[str, frozenset[str]] = {
     "hawkbit": frozenset(_PROCESS_KEYS),
     "gservice": frozenset(_PROCESS_KEYS),
     "daemon": frozenset(),
+    "webserver": frozenset(("api",)),
 }
 """Groups that are kept as they are, each a mapping, with the keys in them that are not used."""
 _MAPPED_NUMBERS = {
@@ -190,6 +198,7 @@ _MAPPED_NUMBERS = {
     "retries": (0, 1000),
     "retrywait": (0, 86_400),
     "timeout": (1, 86_400),
+    "webserver.timeout": (0, 86_400),
     "polldelay": (0, 31 * 86_400),
     "initial-report-resend-period": (1, 86_400),
     "connection-timeout": (1, 86_400),
@@ -284,6 +293,7 @@ class InstallSettings(NamedTuple):
         custom_http_headers: sent to those servers with every request.
         logevent: of a general server: event to the format of what it is told, in order.
         daemon: where it listens, and who may connect.
+        webserver: how the web server serves, SWUpdate's group ``webserver``.
         origins: key to the place that set it, as ``swupdate.cfg:globals.select``; defaults have no entry.
         battery_min_percent: an update does not begin on a discharging battery with less; 0 for any.
         consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
@@ -341,6 +351,7 @@ class InstallSettings(NamedTuple):
     custom_http_headers: tuple[tuple[str, str], ...] = ()
     logevent: tuple[tuple[str, str], ...] = ()
     daemon: Mapping[str, Any] = MappingProxyType({})
+    webserver: Mapping[str, Any] = MappingProxyType({})
     battery_min_percent: int = 0
     consent_command: str = ""
     user_data_failure: UserDataFailure = UserDataFailure.FAIL
@@ -413,7 +424,7 @@ def layer(
             group, _, name = key.partition(".")
             changes[group] = {
                 **changes.get(group, getattr(base, group)),
-                name: _mapped_value(where, name, kind, value),
+                name: _mapped_value(where, group, name, kind, value),
             }
         elif key in _TYPE_KEYS:
             rules[key.replace("-", "_")] = _rule(where, key, _typed(where, key, kind, value))
@@ -693,7 +704,7 @@ def _mtds(where: str, key: str, text: str) -> frozenset[int]:
     return frozenset(int(word) for word in words)
 
 
-def _mapped_value(where: str, key: str, kind: str, value: object) -> object:
+def _mapped_value(where: str, group: str, key: str, kind: str, value: object) -> object:
     """A value of such a group; numbers may also come as words of the command line."""
     if key == "max-download-speed":
         speed = _SPEED.match(str(_typed(where, key, kind, value)))
@@ -702,7 +713,7 @@ def _mapped_value(where: str, key: str, kind: str, value: object) -> object:
                 f"{where}: {key} must be bytes per second", hint="write 500k, 2M or 1G, 0 for no limit"
             )
         return int(speed[1]) * _SPEED_UNITS[speed[2]]
-    bounds = _MAPPED_NUMBERS.get(key)
+    bounds = _MAPPED_NUMBERS.get(f"{group}.{key}") or _MAPPED_NUMBERS.get(key)
     if bounds is None:
         typed = _typed(where, key, kind, value)
         return (typed,) if kind == "l" and isinstance(typed, str) else tuple(typed) if kind == "l" else typed

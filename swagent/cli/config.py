@@ -5,7 +5,7 @@ import sys
 from swagent.settings import table
 
 from .install import COMMAND as INSTALL
-from .install import SETTING_OPTIONS, settings_of
+from .install import SETTING_OPTIONS, WEB_OPTION, settings_of
 from .options import Args, Command, Option
 from .table import print_table
 
@@ -16,6 +16,7 @@ COMMAND = Command(
     options=(
         Option("origins", help="also say who set each value"),
         *(option for option in INSTALL.options if option.long in SETTING_OPTIONS),
+        WEB_OPTION,
     ),
     examples=("swagent config --origins", "swagent config -f swupdate.cfg -k release.pem"),
 )  # fmt: skip

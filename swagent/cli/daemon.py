@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TextIO
 
 from swagent.errors import UsageError
@@ -69,6 +70,14 @@ def run(args: Args) -> int:
         for screen in screens:
             screen.close()
     return 0
+
+
+def log_writer(
+    out: TextIO, err: TextIO, level: int | None, environ: "os._Environ[str]"
+) -> "Callable[[str, str], None]":
+    """Writes log lines, level and text, as the daemon does."""
+    lines = LogLines(out, err, 3 if level is None else level, environ)
+    return lambda level, text: lines.show(Event("log", message=text, facts={"level": level}))
 
 
 class LogLines:

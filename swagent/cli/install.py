@@ -54,6 +54,13 @@ BOOTLOADER_OPTIONS = (
     Option("fwenv-config", "", "FILE", "where U-Boot's environment is, default /etc/fw_env.config", HOW),
     Option("grubenv", "", "FILE", "GRUB's environment block, default /boot/efi/EFI/BOOT/grub/grubenv", HOW),
 )
+WEB_OPTION = Option(
+    "webserver",
+    "w",
+    "ARGS",
+    "settings of the web server as SWUpdate words them, such as '-p 8080 -r /www'",
+    HOW,
+)
 STATE_OPTION = Option(
     "state-directory", "", "DIR", "where the journal is, default /var/lib/swagent; none for none", HOW
 )
@@ -193,6 +200,11 @@ def settings_of(args: Args) -> tuple[InstallSettings, list[str]]:
         values["verify-write"], origins["verify-write"] = True, "command line --verify-write"
     if args.on("syslog"):
         values["syslog"], origins["syslog"] = True, "command line --syslog"
+    if args.get("webserver") is not None:
+        from swagent.web.options import from_words
+
+        for key, word in from_words(args.get("webserver") or "").items():
+            values[f"webserver.{key}"], origins[f"webserver.{key}"] = word, "command line --webserver"
     if not values:
         return settings, ignored
     try:
