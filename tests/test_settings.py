@@ -392,7 +392,6 @@ def test_keys_of_swupdate_that_are_not_used_are_told() -> None:
     assert [text.removeprefix(f"{WHERE}: ").split()[0] for text in ignored] == [
         "globals.gpg-home-dir",
         "globals.hash-provider",
-        "webserver",
         "hawkbit.userid",
         "wfx",
     ]

@@ -58,8 +58,9 @@ WEB_OPTION = Option(
     "webserver",
     "w",
     "ARGS",
-    "settings of the web server as SWUpdate words them, such as '-p 8080 -r /www'",
+    "settings of the web server in SWUpdate's words, such as '-p 8080'",
     HOW,
+    dashes=True,
 )
 STATE_OPTION = Option(
     "state-directory", "", "DIR", "where the journal is, default /var/lib/swagent; none for none", HOW
