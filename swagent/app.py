@@ -279,10 +279,19 @@ class SwuInstaller:
         settings: as of ``swagent -i``.
         bus: hears of what happens.
         environ: the process's environment.
+        hardware: overrides /etc/hwrevision.
     """
 
-    def __init__(self, settings: InstallSettings, bus: EventBus, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: InstallSettings,
+        bus: EventBus,
+        environ: Mapping[str, str],
+        *,
+        hardware: Hardware | None = None,
+    ) -> None:
         self._settings = settings
+        self._hardware = hardware
         self._bus = bus
         self._environ = environ
 
@@ -293,7 +302,8 @@ class SwuInstaller:
         lock_fd = lock(self._environ)
         try:
             source = ReaderSource(request.source, request.name, request.length_bytes)
-            wishes = Wishes(verdict_last=not request.verified)
+            hardware = self._hardware or read_hardware(None)
+            wishes = Wishes(hardware=hardware, verdict_last=not request.verified)
             session, _ = make_session(self._settings, wishes, source, bus=self._bus, environ=self._environ)
             session.run()
         finally:

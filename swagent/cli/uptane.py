@@ -10,6 +10,8 @@ COMMAND = Group(
         ("update", "uptane_update", "one cycle of a Primary"),
         ("check", "uptane_check", "what an update would fetch"),
         ("download", "uptane_download", "an update without its installation"),
+        ("install", "uptane_install", "what was downloaded and not installed"),
+        ("manifest", "uptane_manifest", "what this vehicle reports: show it, or send it"),
         ("status", "uptane_status", "the vehicle's ECUs, what they run, the last results"),
         ("daemon", "uptane_daemon", "the Primary as a service, its Secondaries served"),
         ("secondary", "uptane_secondary", "an ECU that gets everything from its Primary"),

@@ -112,22 +112,22 @@ def serve(
         log("info", f"serving XML-RPC at {host}:{servers[-1].port}")
     where = args.get("serve")
     if where is not None:
-        host, port = _address(where)
+        host, port = _address(where, resources.PORT)
         certificate, client_ca = args.get("tls-cert"), args.get("tls-client-ca") or ""
         if certificate is None and (host not in _LOOPBACK or client_ca):
             raise UsageError(f"--serve {where} needs --tls-cert", hint="only this host is served without TLS")
         tls = server_context(certificate, args.get("tls-key") or "", client_ca) if certificate else None
         answers = resources.Resources(desk, log, certified=bool(client_ca))
-        servers.append(VehicleServer(answers, host, (port or resources.PORT,), log, tls=tls))
+        servers.append(VehicleServer(answers, host, (port,), log, tls=tls))
         log("info", f"serving {'https' if tls else 'http'}://{host}:{servers[-1].port}")
     return Served(virtual, tuple(servers))
 
 
-def _address(text: str) -> tuple[str, int]:
-    """``host``, ``host:port`` or ``[v6]:port``; port 0 where none is said."""
+def _address(text: str, usual: int = 0) -> tuple[str, int]:
+    """``host``, ``host:port`` or ``[v6]:port``; the usual port where none is said."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
-        host, port = text, "0"
+        host, port = text, str(usual)
     if not (port.isascii() and port.isdecimal() and int(port) < 65536 and host.strip("[]")):
         raise UsageError(f"{text!r} is no HOST or HOST:PORT")
     return host.strip("[]"), int(port)

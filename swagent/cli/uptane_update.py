@@ -1,11 +1,17 @@
 """``swagent uptane update``: one cycle of a Primary."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from swagent.errors import SwagentError, UsageError
 
 from .options import Args, Command, Option
 from .uptane_parts import HOW, IDENTITY_OPTIONS, OUT, POLICY_OPTIONS, SOURCE_OPTIONS, make_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swagent.uptane_client.primary import Primary
 
 COMMAND = Command(
     name="uptane update",
@@ -32,8 +38,14 @@ def run(args: Args) -> int:
     return one_cycle(args)
 
 
-def one_cycle(args: Args, *, fetch: bool = True, install: bool = True) -> int:
-    """A cycle that goes as far as it is let; errors are raised (with ``--json`` they are the last line)."""
+def one_cycle(
+    args: Args,
+    *,
+    fetch: bool = True,
+    install: bool = True,
+    step: "Callable[[Primary], object] | None" = None,
+) -> int:
+    """A cycle as far as it is let, or ``step``; errors are raised (with ``--json`` they are the last line)."""
     from swagent.clock import SystemClock
     from swagent.events import EventBus, refused_early
     from swagent.uptane_client.primary import Primary
@@ -52,7 +64,7 @@ def one_cycle(args: Args, *, fetch: bool = True, install: bool = True) -> int:
     try:
         parts = make_parts(args, bus)
         primary = Primary(parts._replace(policy=parts.policy._replace(fetch=fetch, install=install)))
-        primary.cycle()
+        (step or Primary.cycle)(primary)
     except SwagentError as exc:
         if not args.on("json"):
             raise

@@ -328,6 +328,18 @@ class Repository:
         if TARGETS in self.targets:
             self._judge_expiry(self.targets[TARGETS], TARGETS)
 
+    def judge_expiries(self) -> None:
+        """Of all that is there, when nothing new is to be had.
+
+        Raises:
+            ExpiredMetadata: one of them has expired.
+        """
+        self.judge_root_expiry()
+        if self.timestamp is not None:
+            self._judge_expiry(self.timestamp, TIMESTAMP)
+        self.judge_snapshot_expiry()
+        self.judge_targets_expiry()
+
     # -- targets
 
     def listed(self, role: str) -> FileFacts | None:

@@ -48,13 +48,13 @@ class Installing:
         return mirrors
 
     def install(self, targets: Mapping[str, Target]) -> str:
-        """Install them all; returns ``installed`` or ``pending``.
+        """Install them all; returns ``installed``, ``pending``, or ``downloaded`` where nothing here installs any.
 
         Raises:
             SwagentError: one failed; those that follow are not begun.
         """
         parts = self._parts
-        result = "installed"
+        result = "downloaded"
         for serial, target in targets.items():
             installer = parts.installers.get(serial)
             if installer is None:
@@ -70,6 +70,7 @@ class Installing:
             if outcome.code == NEEDS_COMPLETION:
                 result = "pending"
             else:
+                result = "installed" if result == "downloaded" else result
                 image = _installed(target)
                 parts.vehicle.installed(serial, image, target.release_counter)
                 self._reporting.succeeded(serial, image, correlation)

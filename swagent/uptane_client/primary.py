@@ -4,7 +4,7 @@ A step that fails ends the way to installation, and the report is made all the s
 vehicle unable to be updated: stored metadata, images and what ECUs run stay as they were.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -61,13 +61,25 @@ class Primary:
             UptaneError: something did not pass; nothing was installed.
             SwagentError: something failed; the report tells.
         """
+        return self._session(self._update)
+
+    def install(self) -> Cycle:
+        """Install what was fetched before, by the metadata that was verified then; the verdict is published.
+
+        Raises:
+            UptaneError: it no longer counts.
+            SwagentError: something failed; the report tells.
+        """
+        return self._session(self._install_stored)
+
+    def _session(self, work: Callable[[], Cycle]) -> Cycle:
         self._news.begin()
         self._news.tell("update.started", facts={"source": "uptane", "size": None})
         failure: SwagentError | None = None
         done = Cycle("nothing-to-do", {})
         try:
             self._installing.complete_pending()
-            done = self._update()
+            done = work()
         except SwagentError as exc:
             failure = exc
             if isinstance(exc, UptaneError):
@@ -90,11 +102,7 @@ class Primary:
         now_s = self.now_s()
         director = self.refresh(DIRECTOR, now_s)
         assigned = self._assigned(director)
-        wanted = {
-            serial: target
-            for serial, target in assigned.by_ecu.items()
-            if not _runs(self._parts.vehicle.ecus()[serial], target)
-        }
+        wanted = self._wanted(assigned)
         if not wanted and self._parts.handover is None:
             return Cycle("nothing-to-do", {})
         if wanted and self._parts.vehicle.pending():
@@ -110,17 +118,44 @@ class Primary:
         self._hand_over(director, image, assigned)
         if not wanted:
             return Cycle("nothing-to-do", {})
-        if not self._parts.policy.install or not any(serial in self._parts.installers for serial in good):
+        if not self._parts.policy.install:
             return Cycle("downloaded", good)
         return Cycle(self._installing.install(good), good)
 
-    def report(self) -> None:
-        """Make the vehicle version manifest and hand it in.
+    def report(self) -> bytes:
+        """Make the vehicle version manifest and hand it in; returns it.
 
         Raises:
             TransportError: it was not taken; everything in it stays for the next one.
         """
-        self._reporting.report()
+        return self._reporting.report()
+
+    def manifest(self) -> bytes:
+        """The vehicle version manifest that the next report would be."""
+        return self._reporting.manifest()
+
+    def _install_stored(self) -> Cycle:
+        now_s = self.now_s()
+        wanted = self._wanted(self._assigned(self._stored(DIRECTOR, now_s)))
+        if not wanted:
+            return Cycle("nothing-to-do", {})
+        if self._parts.vehicle.pending():
+            self._news.log("info", "an installation waits for its reboot; nothing new is begun before")
+            return Cycle("pending", {})
+        agreed = self._agreed(wanted, self._stored(IMAGE, now_s))
+        good = {serial: target for serial, target in agreed.items() if self._parts.images.has(target)}
+        missing = sorted(agreed[serial].path for serial in agreed.keys() - good.keys())
+        if missing and (self._parts.policy.all_or_none or not good):
+            raise TransportError(
+                f"not fetched yet: {', '.join(missing)}", hint="`swagent uptane download` fetches it"
+            )
+        return Cycle(self._installing.install(good), good)
+
+    def _wanted(self, assigned: Assigned) -> dict[str, Target]:
+        ecus = self._parts.vehicle.ecus()
+        return {
+            serial: target for serial, target in assigned.by_ecu.items() if not _runs(ecus[serial], target)
+        }
 
     # -- time
 
@@ -161,6 +196,17 @@ class Primary:
 
         refresh = Refresh(repository, parts.codec, parts.rules, fetch, parts.metadata, now_s=now_s)
         refresh.run()
+        return refresh
+
+    def _stored(self, repository: str, now_s: float) -> Refresh:
+        """One repository's metadata as it was verified last."""
+        parts = self._parts
+
+        def nothing(repository: str, name: str, max_bytes: int) -> bytes | None:
+            return None
+
+        refresh = Refresh(repository, parts.codec, parts.rules, nothing, parts.metadata, now_s=now_s)
+        refresh.stored()
         return refresh
 
     def _assigned(self, director: Refresh) -> Assigned:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import quote
 
-from swagent.errors import EndlessDataError, TransportError
+from swagent.errors import EndlessDataError, SettingsError, TransportError
 from swagent.uptane.codecs.base import Codec
 from swagent.uptane.metadata import (
     DIRECTOR,
@@ -210,6 +210,28 @@ class Refresh:
         self.finish()
         return news
 
+    def stored(self) -> None:
+        """Go by what is stored, and fetch nothing.
+
+        Raises:
+            ExpiredMetadata: it no longer counts.
+            SettingsError: there is nothing, or not all of it.
+        """
+        self.recall()
+        repository = self.repository
+        lists = self._name != DIRECTOR or self._rules.director_lists
+        whole = TARGETS in repository.targets
+        if lists:
+            whole = (
+                repository.timestamp is not None and repository.has_snapshot() and repository.has_targets()
+            )
+        if not whole:
+            raise SettingsError(
+                f"no verified metadata of the {self._name} repository is stored here",
+                hint="`swagent uptane download` comes before",
+            )
+        repository.judge_expiries()
+
     def files(self) -> dict[str, bytes]:
         """What was verified, by file name, to hand on; the chain of roots is among it where the rules have one."""
         repository, extension = self.repository, self._codec.extension
@@ -345,8 +367,6 @@ class MemoryStore:
 
 
 def _no_root(name: str) -> Exception:
-    from swagent.errors import SettingsError
-
     return SettingsError(
         f"there is no root of the {name} repository to begin with",
         hint="`swagent uptane provision` puts one there",

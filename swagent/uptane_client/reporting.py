@@ -1,6 +1,7 @@
 """The vehicle version manifest: what every ECU runs, what was noticed, how installations ended (Standard §5.4.2.1)."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from swagent.errors import SwagentError
 from swagent.uptane.metadata import Target
@@ -25,22 +26,23 @@ class Reporting:
         self._parts = parts
         self._news = news
 
-    def report(self) -> None:
+    def report(self) -> bytes:
         """Make the vehicle version manifest and hand it in; what it holds is forgotten once it was taken.
+
+        Returns:
+            The manifest.
 
         Raises:
             TransportError: it was not taken; everything in it stays for the next one.
         """
         parts = self._parts
-        last_attack, attacks = parts.vehicle.attacks()
-        last_report, reports = parts.vehicle.reports()
-        last_result, results = parts.vehicle.results(untold=True)
-        raw = self.manifest(attacks=attacks, reports=reports, results=results)
+        waiting = self._waiting()
+        raw = self._manifest(waiting)
         if parts.service is None:
-            return
+            return raw
         if parts.vehicle.pending():
             self._news.log("info", "the report is held back until the reboot completes what was installed")
-            return
+            return raw
         who = parts.identity
         try:
             parts.service.submit(who.vin, who.serial, raw)
@@ -48,21 +50,24 @@ class Reporting:
             self._news.log("info", "the Director does not know this Primary yet: it is told")
             parts.service.register(who.vin, who.serial, who.hardware_id, parts.signer.key, primary=True)
             parts.service.submit(who.vin, who.serial, raw)
-        parts.vehicle.forget_attacks(last_attack)
-        parts.vehicle.forget_reports(last_report)
-        parts.vehicle.told_results(last_result)
+        parts.vehicle.forget_attacks(waiting.last_attack)
+        parts.vehicle.forget_reports(waiting.last_report)
+        parts.vehicle.told_results(waiting.last_result)
         self._news.log("info", "the report was delivered")
+        return raw
 
-    def manifest(
-        self,
-        *,
-        attacks: str = "",
-        reports: Mapping[str, tuple[bytes, ...]] | None = None,
-        results: Sequence[Result] = (),
-    ) -> bytes:
-        """A signed vehicle version manifest, the Primary's own report in it."""
+    def manifest(self) -> bytes:
+        """A signed vehicle version manifest, the Primary's own report in it; nothing is forgotten."""
+        return self._manifest(self._waiting())
+
+    def _waiting(self) -> "_Waiting":
+        vehicle = self._parts.vehicle
+        return _Waiting(*vehicle.attacks(), *vehicle.reports(), *vehicle.results(untold=True))
+
+    def _manifest(self, waiting: "_Waiting") -> bytes:
         parts = self._parts
         who = parts.identity
+        attacks, results = waiting.attacks, waiting.results
         if parts.codec.name in ("ak", "tuf1"):
             installation = _installation(results) if results else None
         else:  # these have no other place for it
@@ -80,7 +85,7 @@ class Reporting:
             parts.vehicle.next_counter(),
         )
         mine = parts.codec.encode_ecu_report(report, parts.signer)
-        ecus = {**(reports or {}), who.serial: (mine,)}
+        ecus = {**waiting.reports, who.serial: (mine,)}
         if parts.codec.name == "ak":  # one of each, the newest
             ecus = {serial: found[-1:] for serial, found in ecus.items()}
         vehicle = VehicleReport(who.vin, who.serial, ecus, "", installation)
@@ -102,6 +107,17 @@ class Reporting:
         """An installation came to nothing."""
         now_s = int(self._parts.clock.now_s())
         self._parts.vehicle.keep_result(Result(now_s, serial, path, code, message, correlation))
+
+
+class _Waiting(NamedTuple):
+    """What the next report tells, and the number of the last of each."""
+
+    last_attack: int
+    attacks: str
+    last_report: int
+    reports: Mapping[str, tuple[bytes, ...]]
+    last_result: int
+    results: tuple[Result, ...]
 
 
 def timekeeper(parts: Parts) -> TimeKeeper:

@@ -225,3 +225,18 @@ def test_parts_of_a_cycle(office: Office) -> None:
     assert "downloaded" in swagent(folder, "download", *gateway(folder))
     assert (folder / "gw" / "targets" / "gw.img").read_bytes() == b"for the gateway"
     assert "GW1 (gateway): unknown" in swagent(folder, "status", "--state", "gw")
+    assert "downloaded" in swagent(folder, "install", *gateway(folder)), "there is no installer"
+
+
+def test_the_manifest(office: Office) -> None:
+    folder = office.folder
+    provision(folder, "gw")
+    shown = json.loads(swagent(folder, "manifest", *gateway(folder), "-o", "manifest"))
+    assert shown["primary"] == "GW1"
+    assert shown["ecus"]["GW1"][0]["installed"] == "unknown"
+    assert json.loads((folder / "manifest").read_bytes())["signed"]["vin"] == "VIN1"
+    assert not (folder / "reports").exists()
+    sent = json.loads(swagent(folder, "manifest", *gateway(folder), "--send"))
+    assert sent["ecus"]["GW1"][0]["counter"] > shown["ecus"]["GW1"][0]["counter"]
+    assert (folder / "reports" / "manifest-GW1.json").exists()
+    swagent(folder, "manifest", *gateway(folder)[:-2], "--send", code=2)

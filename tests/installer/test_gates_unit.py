@@ -10,6 +10,7 @@ from swagent.errors import AuthorizationRefused, DeviceError, PreflightRefused, 
 from swagent.hw import Hardware as RealHardware
 from swagent.hw.power import Power
 from swagent.installer.gates.consent import AskGate, CommandGate
+from swagent.installer.gates.passing import PassingGate
 from swagent.installer.gates.unit import PowerGate, RunningSystemGate
 from swagent.model import Artifact, Description, Fate, Hardware, Kind, Plan, Planned, Unit
 
@@ -170,3 +171,61 @@ def test_no_shell_reads_the_command(tmp_path: Path) -> None:
 def test_a_command_that_is_none(command: str, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="consent-command"):
         gate(command, tmp_path)
+
+
+# -- what is written before the verdict on the whole
+
+
+class Running:
+    """A system that runs from one device, or nobody knows from which."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    def root(self) -> str:
+        return "8:1" if self._device else ""
+
+    def runs_from(self, path: str) -> bool:
+        return path == self._device
+
+
+SECOND = ROOT._replace(device="/dev/second")
+
+
+@pytest.mark.parametrize(
+    ("art", "why"),
+    [
+        (ROOT, "the running system is on /dev/root"),
+        (SECOND._replace(properties={"allow-mounted": ("true",)}), "allow-mounted"),
+        (Artifact(Kind.FILE, "rawfile", "file", path="/etc/file"), "into the running system"),
+        (Artifact(Kind.IMAGE, "swuforward", "for-others.swu"), "cannot be told"),
+        (ROOT._replace(kind=Kind.PARTITION, type="diskpart"), "the running system is on"),
+    ],
+)
+@pytest.mark.parametrize("fate", [Fate.DIRECT, Fate.APPLY])
+def test_nothing_that_runs_is_written_before_the_verdict(art: Artifact, why: str, fate: Fate) -> None:
+    with pytest.raises(PreflightRefused, match=why) as caught:
+        PassingGate(Running("/dev/root")).check(plan_of(art, fate=fate), UNIT)
+    assert "--no-store" in caught.value.hint
+    for later in (Fate.STAGED, Fate.SKIPPED):
+        PassingGate(Running("/dev/root")).check(plan_of(art, fate=later), UNIT)
+    first = art._replace(properties={**art.properties, "verify-first": ("true",)})
+    PassingGate(Running("/dev/root")).check(plan_of(first, fate=fate), UNIT)
+
+
+def test_a_system_that_cannot_be_told_may_be_anywhere() -> None:
+    with pytest.raises(PreflightRefused, match="cannot be told"):
+        PassingGate(Running("")).check(plan_of(SECOND), UNIT)
+
+
+@pytest.mark.parametrize(
+    "art",
+    [
+        SECOND,
+        SECOND._replace(path="/etc", filesystem="ext4"),
+        Artifact(Kind.IMAGE, "ubivol", "rootfs.ubifs", volume="rootfs_b", device="/dev/mtd4"),
+        Artifact(Kind.IMAGE, "flash", "kernel", mtdname="kernel-b"),
+    ],
+)
+def test_the_other_copy_is_written_before_the_verdict(art: Artifact) -> None:
+    PassingGate(Running("/dev/root")).check(plan_of(art), UNIT)

@@ -125,13 +125,19 @@ class Installs:
         self.outcome = Outcome(0)
         self.done: bool | None = None
         self.last = self.before = ""
+        self.verified = True
+        self.asked = 0
+        self.takes: Callable[[], None] = lambda: None
 
     def install(self, request: InstallRequest) -> Outcome:
         self.before, self.last = self.last, f"after {self.last}"
+        self.verified = request.verified
+        self.asked += 1
         got = bytearray()
         buffer = memoryview(bytearray(7))
         while n := request.source.readinto(buffer):
             got += buffer[:n]
+            self.takes()
         self.runs = bytes(got)
         return self.outcome
 
