@@ -12,13 +12,14 @@ from swagent.errors import SwagentError, UptaneError
 from swagent.uptane.codecs.base import Codec, NotUnderstood, write_time
 from swagent.uptane.errors import InvalidMetadata, ReplayedReport, Spoofing, UnknownEcu
 from swagent.uptane.metadata import RoleKeys
+from swagent.uptane.paths import PATH_MAX
 from swagent.uptane.reports import EcuReport, Report, VehicleReport
 from swagent.uptane.trust import judge_signatures
 
 from .inventory_records import Alert, Ecu
 
 MANIFEST_MAX_BYTES = 2 * 1024 * 1024
-REPORTS_MAX = 1024
+REPORTS_MAX, HASHES_MAX = 1024, 16
 SKEW_S = 300
 ATTACK, FORMAT, MISSING, REPLAY, SIGNATURE, STRANGER, TIME = (
     "attack", "format", "missing", "replay", "signature", "stranger", "time",
@@ -197,6 +198,9 @@ class _Intake:
         except NotUnderstood as exc:
             raise _Dropped(FORMAT, InvalidMetadata(f"it cannot be understood: {exc}")) from exc
         report = found.content
+        image = report.installed
+        if not image.path.isprintable() or len(image.path) > PATH_MAX or len(image.hashes) > HASHES_MAX:
+            raise _Dropped(FORMAT, InvalidMetadata("the image that it names has no name that can be kept"))
         if report.serial != ecu.serial:
             raise _Dropped(STRANGER, Spoofing(f"it is a report of {report.serial[:60]!r}"))
         try:

@@ -14,7 +14,7 @@ from .inventory_records import Alert, Ecu, KeptAlert, Vehicle, VehicleEvent
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row, Select
 
-MANIFESTS_KEPT, EVENTS_KEPT, ALERTS_MAX = 20, 200, 256
+MANIFESTS_KEPT, EVENTS_KEPT, ALERTS_MAX, ALERT_TEXT_MAX = 20, 200, 256, 2000
 _LAST = "\U0010ffff"
 
 
@@ -34,7 +34,9 @@ class Fleet(Orders):
             UnknownVehicle: there is none.
         """
         query = db.VEHICLES.select().where(db.VEHICLES.c.vin == vin)
-        row = self._db.execute(query.with_for_update() if lock else query).one_or_none()
+        row = None
+        if vin.isprintable():  # of other texts not all databases take all
+            row = self._db.execute(query.with_for_update() if lock else query).one_or_none()
         if row is None:
             raise UnknownVehicle(f"there is no vehicle {vin[:60]!r}")
         return Vehicle(*row)
@@ -113,7 +115,9 @@ class Fleet(Orders):
         Raises:
             UnknownEcu: there is none.
         """
-        row = self._db.execute(db.ECUS.select().where(db.ECUS.c.serial == serial)).one_or_none()
+        row = None
+        if serial.isprintable():
+            row = self._db.execute(db.ECUS.select().where(db.ECUS.c.serial == serial)).one_or_none()
         if row is None:
             raise UnknownEcu(f"there is no ECU {serial[:60]!r}")
         return _ecu(row)
@@ -186,7 +190,9 @@ class Fleet(Orders):
         table = db.ALERTS
         for alert in alerts:
             kept = known.get((alert.serial, alert.kind))
-            text = alert.text[:2000]
+            text = "".join(
+                char if char.isprintable() or char == "\n" else "?" for char in alert.text[:ALERT_TEXT_MAX]
+            )
             if kept is None and len(known) >= ALERTS_MAX:
                 continue
             if kept is None:

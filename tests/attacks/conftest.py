@@ -6,8 +6,12 @@ from zlib import crc32
 import pytest
 
 from swagent.uptane.codecs import NAMES
+from swagent.uptane_server.inventory import Inventory
 from tests.uptane_client.world import World
+from tests.uptane_server.databases import blank_sqlite, inventory, postgresql, sqlite
+from tests.uptane_server.fleet import Fleet
 
+__all__ = ["blank_sqlite", "inventory", "postgresql", "sqlite"]
 SAMPLE = 5
 """Of so many tests in other dialects than our own one is run each time, always the same; the others are slow ones."""
 
@@ -45,3 +49,9 @@ def partial(request: pytest.FixtureRequest, quick_path: Path) -> World:
     world = World(quick_path, request.param)
     world.partial = True
     return world.started()
+
+
+@pytest.fixture(params=NAMES)
+def fleet(request: pytest.FixtureRequest, sqlite: Inventory) -> Fleet:
+    """A Director, and a vehicle of two ECUs that has made itself known."""
+    return Fleet(sqlite, request.param)

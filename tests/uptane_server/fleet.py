@@ -1,5 +1,6 @@
 """A Director and the vehicles that report to it, in one process and by one clock."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -70,7 +71,7 @@ class Car:
 
     def manifest(
         self,
-        reports: dict[str, tuple[bytes, ...]] | None = None,
+        reports: Mapping[str, tuple[bytes, ...]] | None = None,
         by: Signer | None = None,
         **facts: Any,
     ) -> bytes:

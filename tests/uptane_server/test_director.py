@@ -12,6 +12,7 @@ from swagent.uptane.errors import (
     InvalidTarget,
     RootRotationError,
     Spoofing,
+    UnknownEcu,
     UnknownVehicle,
 )
 from swagent.uptane.metadata import DIRECTOR, ROOT, SNAPSHOT, TARGETS, TIMESTAMP
@@ -340,3 +341,35 @@ def test_many_cars(one: Fleet) -> None:
             f"V{number:03}" for number in range(10, 20)
         ]
         assert [each.vin for each in look.vehicles(show="silent", before_s=one.director.now_s())][-1] == VIN
+
+
+class TestTexts:
+    """What vehicles say ends in a database, and not every database takes every text."""
+
+    @pytest.mark.parametrize("text", ["a\0b", "x" * 2000, "\x1b[31m", "\u202e"])
+    def test_in_reports(self, one: Fleet, text: str) -> None:
+        from swagent.uptane.reports import InstalledImage
+
+        image = InstalledImage(text, 1, {"sha256": "0" * 64})
+        reports = {PRIMARY: (one.car.report(PRIMARY),), TCU: (one.car.report(TCU, installed=image),)}
+        one.director.submit(VIN, one.car.manifest(reports))
+        with one.director.inventory.look() as look:
+            assert [kept.alert.kind for kept in look.alerts(VIN)] == ["format"]
+            assert look.ecu(TCU).report is None
+        one.director.submit(VIN, one.car.manifest({PRIMARY: (one.car.report(PRIMARY, attacks=text),)}))
+        with one.director.inventory.look() as look:
+            assert {kept.alert.kind for kept in look.alerts(VIN)} == {"format", "missing", "attack"}
+            assert all(
+                len(kept.alert.text) <= 2000 and "\0" not in kept.alert.text for kept in look.alerts(VIN)
+            )
+
+    @pytest.mark.parametrize("text", ["a\0b", "\ud800", "x" * 10_000, ""])
+    def test_in_names(self, one: Fleet, text: str) -> None:
+        with pytest.raises(UnknownVehicle):
+            one.director.submit(text, one.car.manifest())
+        with pytest.raises(UnknownVehicle):
+            one.director.file(text, TARGETS)
+        with pytest.raises(UnknownEcu):
+            one.director.last_ecu_manifest(text)
+        with pytest.raises(InvalidMetadata):
+            one.director.assign(VIN, text, one.image())
