@@ -58,6 +58,7 @@ class Wishes(NamedTuple):
         ask: shows a plan to a person and returns the answer; None asks nobody.
         user_data_failed: decides what follows when the user's data cannot be written; None as the settings say.
         post_update: run the post-update command; a daemon does so when it is told.
+        correlation_id: by which somebody wants to find the update in the journal.
         aes_key: overrides the key file of the settings.
         delta_urls: file name to where it is fetched from, instead of what the image says.
         below_floor: why an image below the version floor is to be let in.
@@ -80,6 +81,7 @@ class Wishes(NamedTuple):
     user_data_failed: UserDataQuestion | None = None
     post_update: bool = True
     aes_key: AesKey | None = None
+    correlation_id: str = ""
     delta_urls: Mapping[str, str] = MappingProxyType({})
 
 
@@ -233,6 +235,7 @@ def make_session(
         versions_file=settings.gen_swversions,
         floor=floor,
         floor_in_env=settings.version_floor,
+        correlation_id=wishes.correlation_id,
         below_floor=wishes.below_floor,
         over_unconfirmed=wishes.over_unconfirmed,
         namespace_vars=settings.namespace_vars,

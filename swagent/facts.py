@@ -149,5 +149,6 @@ def _row(record: Record) -> dict[str, str]:
         "version": record.version,
         "selection": record.selection,
         "verdict": record.state.value,
+        "correlation_id": record.correlation_id,
         "why": record.message or "; ".join(overruled),
     }

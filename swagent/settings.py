@@ -232,7 +232,7 @@ _SPEED_UNITS = {"": 1, "k": 1024, "K": 1024, "M": 1024**2, "G": 1024**3}
 _LISTS = frozenset(("update-types", "processes", "identify", "custom-http-headers", "versions"))
 _ALIASES = {"ca-path": "public-key-file", "decryption-key-file": "aes-key-file"}
 _UNUSED_GLOBALS = frozenset(("gpg-home-dir", "gpgme-protocol", "hash-provider", "decrypt-provider"))
-_USED_LISTS = frozenset(("update-types", "versions", "identify", "custom-http-headers"))
+_USED_LISTS = frozenset(("update-types", "versions", "identify", "custom-http-headers", "processes"))
 _KIND = {
     "s": "a text in double quotes",
     "S": "a text in double quotes",
@@ -294,6 +294,7 @@ class InstallSettings(NamedTuple):
         logevent: of a general server: event to the format of what it is told, in order.
         daemon: where it listens, and who may connect.
         webserver: how the web server serves, SWUpdate's group ``webserver``.
+        processes: programs that the daemon starts and watches, as they are listed.
         origins: key to the place that set it, as ``swupdate.cfg:globals.select``; defaults have no entry.
         battery_min_percent: an update does not begin on a discharging battery with less; 0 for any.
         consent_command: program and arguments, as a shell would split them, that is asked before anything is written.
@@ -352,6 +353,7 @@ class InstallSettings(NamedTuple):
     logevent: tuple[tuple[str, str], ...] = ()
     daemon: Mapping[str, Any] = MappingProxyType({})
     webserver: Mapping[str, Any] = MappingProxyType({})
+    processes: tuple[Mapping[str, Any], ...] = ()
     battery_min_percent: int = 0
     consent_command: str = ""
     user_data_failure: UserDataFailure = UserDataFailure.FAIL
@@ -508,6 +510,14 @@ def from_config(
             continue
         if content is not None:
             settings = with_pairs(settings, name, _pairs(where, name, content), origin=f"{where}:{name}")
+    if "processes" in tree:
+        listed = _entries(where, "processes", tree["processes"])
+        for place, entry in listed:
+            _named(place, entry, "name"), _named(place, entry, "exec")
+        settings = settings._replace(
+            processes=tuple(entry for _, entry in listed),
+            origins={**settings.origins, "processes": f"{where}:processes"},
+        )
     if "versions" in tree:
         pairs = tuple(
             (_named(place, entry, "name"), _named(place, entry, "version"))

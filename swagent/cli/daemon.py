@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from swagent.errors import UsageError
 from swagent.events import Event, EventBus
 from swagent.settings import read_selection
 
@@ -17,6 +16,7 @@ from .units import clean
 
 WHERE = "where to listen"
 _NOT_HERE = ("image", "check", "below-floor", "over-unconfirmed", "ask", "output", "quiet", "accepted-select")
+DOOR_OPTIONS: tuple[Option, ...] = ()
 COMMAND = Command(
     "daemon",
     "Wait for updates at SWUpdate's control socket, tell of them at its progress sockets; ends with SIGTERM.",
@@ -25,6 +25,7 @@ COMMAND = Command(
         *(option for option in INSTALL.options if option.long not in _NOT_HERE),
         Option("accepted-select", "q", "SET,MODE", "a selection that a client may ask for; may be repeated",
                HOW, True),
+        *DOOR_OPTIONS,
         Option("control", "", "PATH", "control socket, default RUNTIME_DIRECTORY/sockinstctrl", WHERE),
         Option("progress", "", "PATH", "progress socket as of SWUpdate 2025.12", WHERE),
         Option("progress-2022", "", "PATH", "progress socket as of SWUpdate 2022.12", WHERE),
@@ -55,8 +56,6 @@ def run(args: Args) -> int:
     wishes = wishes_of(args)
     demand_trust(settings, allow_unsigned=wishes.allow_unsigned)
     accepted = frozenset(read_selection(word, where="-q") for word in args.all("accepted-select"))
-    if args.get("image") is not None:
-        raise UsageError("a daemon installs what is sent to it")
     bus = EventBus()
     level = settings.loglevel if settings.loglevel is not None else 3
     renderer = (
@@ -64,7 +63,9 @@ def run(args: Args) -> int:
     )
     screens = [Screen(bus, renderer), *([Screen(bus, Syslog())] if settings.syslog else [])]
     try:
-        plan = Plan(settings, wishes, accepted, tuple(ignored))
+        words = {option.long: args.get(option.long) for option in DOOR_OPTIONS}
+        doors = {option: text for option, text in words.items() if text is not None}
+        plan = Plan(settings, wishes, accepted, tuple(ignored), doors, args.get("file"))
         asyncio.run(Service(plan, bus=bus, environ=os.environ, as_line=line).run())
     finally:
         for screen in screens:

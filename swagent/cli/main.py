@@ -22,6 +22,7 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("handlers", "handlers", "list the handlers: what they serve, where they come from"),
     ("daemon", "daemon", "wait for updates at SWUpdate's control socket"),
     ("web", "web", "serve the web page and SWUpdate's REST in front of a daemon"),
+    ("door", "door", "one network-facing process of the daemon, which starts it"),
     ("confirm", "confirm", "after the reboot: run the checks, keep the update or give it up"),
     ("uptane", "uptane", "keep a vehicle up to date from a Director and an Image repository"),
     ("repo", "repo", "keep an Image repository: images, delegations, keys, what is published"),

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import select
 import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from threading import Event as Flag
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -15,6 +17,7 @@ from swagent.app import (
     make_bootloader,
     make_session,
     open_namespace,
+    read_hardware,
     read_unit,
     run_hook,
 )
@@ -28,17 +31,25 @@ from swagent.errors import (
     SwagentError,
 )
 from swagent.events import Event, EventBus, refused_early
+from swagent.facts import device_facts, image_facts, look_into
 from swagent.ipc import DryRun, Notification, Request, Revisions, StatusReply
-from swagent.ipc.messages import AesKeyText, Command, DeltaUrl, Variable, VersionsRange
+from swagent.ipc.messages import AesKeyText, Command, DeltaUrl, Message, Variable, VersionsRange
 from swagent.model import Selection
 from swagent.settings import DEFAULT_TYPE, InstallSettings
 from swagent.sockets.connection import ConnectionSource
 from swagent.sockets.control import Install, Peer
+from swagent.sockets.listeners import Listener, drop_what_comes
 from swagent.sockets.news import News, Told
+from swagent.sockets.orders import Order
+
+from .questions import Questions
 
 if TYPE_CHECKING:
     from swagent.bootloader import Bootloader
 
+LAST_WORD_S = 10.0
+INSPECTIONS_MAX = 2
+INSPECT_SILENCE_S = 20.0
 STATE_VARIABLE = "ustate"
 STATE_UNKNOWN = "4"
 DELTA_URLS_MAX = 64
@@ -47,8 +58,12 @@ DELTA_URLS_MAX = 64
 class Children(Protocol):
     """Who passes messages on to child processes."""
 
-    async def command(self, command: Command) -> Command:
-        """Have one do something."""
+    async def command(self, command: Command) -> Message:
+        """Have one do something; returns its answer."""
+        ...
+
+    def states(self) -> list[dict[str, object]]:
+        """How each does."""
         ...
 
 
@@ -57,6 +72,7 @@ class Admitted(NamedTuple):
 
     Attributes:
         lock_fd: keeps others away, None for a dry run.
+        order: what our own clients ask for beyond; None for SWUpdate's.
     """
 
     request: Request
@@ -64,6 +80,7 @@ class Admitted(NamedTuple):
     settings: InstallSettings
     wishes: Wishes
     lock_fd: int | None
+    order: Order | None
 
 
 class InstallDesk:
@@ -75,6 +92,7 @@ class InstallDesk:
         accepted: selections that a request may ask for.
         bus: hears of everything; the verdict of an update when the next one can begin.
         environ: the process's environment.
+        as_line: how an event reads, with its line's end.
         tell: takes news for the clients of SWUpdate.
         children: child processes.
     """
@@ -87,6 +105,7 @@ class InstallDesk:
         *,
         bus: EventBus,
         environ: Mapping[str, str],
+        as_line: Callable[[Event], bytes],
         tell: Callable[[list[Told]], None],
         children: Children,
     ) -> None:
@@ -95,6 +114,7 @@ class InstallDesk:
         self._accepted = accepted
         self._bus = bus
         self._environ = environ
+        self._as_line = as_line
         self._tell = tell
         self._children = children
         self._news = News()
@@ -102,6 +122,9 @@ class InstallDesk:
         self._update_type = DEFAULT_TYPE
         self._last_was_dry = False
         self._stop = Flag()
+        self._controller: Listener | None = None
+        self._questions: Questions | None = None
+        self._inspections = asyncio.Semaphore(INSPECTIONS_MAX)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="install")
 
     # -- updates
@@ -111,7 +134,7 @@ class InstallDesk:
         """Whether an update runs."""
         return self._running is not None
 
-    def admit(self, request: Request, peer: Peer) -> Install:
+    def admit(self, request: Request, peer: Peer, order: Order | None = None) -> Install:
         """Let an update in.
 
         Raises:
@@ -121,42 +144,66 @@ class InstallDesk:
         """
         if self._running is not None:
             raise Busy("another update is running")
-        settings = self._settings
-        if request.software_set and request.running_mode:
-            wanted = Selection(request.software_set, request.running_mode)
-            if wanted not in self._accepted:
-                raise SelectionRefused(
-                    f"the selection {wanted} may not be asked for", hint=f"-q {wanted} would allow it"
-                )
-            settings = settings._replace(select=wanted)
+        settings = self._selected(request)
         dry_run = request.dry_run == DryRun.ON or (request.dry_run != DryRun.OFF and self._wishes.dry_run)
         wishes = self._wishes._replace(dry_run=dry_run, judge_unit=not dry_run, post_update=False)
         lock_fd = None if dry_run else lock(self._environ)
         self._stop.clear()
-        self._running = Admitted(request, peer, settings, wishes, lock_fd)
+        self._questions = None
+        self._running = Admitted(request, peer, settings, wishes, lock_fd, order)
         self._tell(self._news.accepted(request.origin, request.info))
         return partial(self._run, self._running)
 
+    def _selected(self, request: Request) -> InstallSettings:
+        if not (request.software_set and request.running_mode):
+            return self._settings
+        wanted = Selection(request.software_set, request.running_mode)
+        if wanted not in self._accepted:
+            raise SelectionRefused(
+                f"the selection {wanted} may not be asked for", hint=f"-q {wanted} would allow it"
+            )
+        return self._settings._replace(select=wanted)
+
     async def _run(self, admitted: Admitted, connection: socket.socket) -> None:
+        if admitted.order is not None:
+            self._controller = Listener(connection.dup(), watch=False)
         loop = asyncio.get_running_loop()
         verdict = await loop.run_in_executor(self._worker, self._install, admitted, connection)
-        connection.close()
+        if admitted.order is not None:
+            drop_what_comes(connection)
+        connection.close()  # SWUpdate's clients take this for the end; our own have a descriptor that is still open
         if admitted.lock_fd is not None:
             os.close(admitted.lock_fd)
         self._running = None
         self._wishes = self._wishes._replace(delta_urls={})
         self._last_was_dry = admitted.wishes.dry_run
+        controller, self._controller = self._controller, None
         self._bus.publish(verdict)
         self._tell(self._news.ended(verdict))
+        if controller is not None:
+            controller.offer(self._as_line(verdict))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORD_S):
+                    await controller.drained()
+            controller.close("the update is over")
 
     def _install(self, admitted: Admitted, connection: socket.socket) -> Event:
         """In the worker: one session; returns its verdict, which is not published yet."""
-        bus = _VerdictKept(self._bus)
+        order = admitted.order or Order("install")
+        bus = _SessionBus(self._bus, order.correlation_id)
         try:
-            source = ConnectionSource(connection.fileno(), f"the update of {admitted.peer}")
+            wishes = admitted.wishes._replace(correlation_id=order.correlation_id)
+            if order.ask:
+                wishes = self._with_questions(order, wishes, bus, connection)
+            source = ConnectionSource(
+                connection.fileno(),
+                order.name or f"the update of {admitted.peer}",
+                length_bytes=order.length_bytes,
+                hashes=order.hashes,
+            )
             session, _ = make_session(
                 admitted.settings,
-                admitted.wishes,
+                wishes,
                 source,
                 bus=bus,
                 environ=self._environ,
@@ -164,21 +211,73 @@ class InstallDesk:
             )
             session.run()
         except SwagentError as exc:
-            return bus.verdict or refused_early(exc, now_s=SystemClock().now_s())
+            return bus.verdict or bus.marked(refused_early(exc, now_s=SystemClock().now_s()))
         except Exception as exc:  # noqa: BLE001 - a fault of ours must cost an update, not the service
             fault = SwagentError(f"a fault in swagent: {type(exc).__name__}: {exc}", hint="please report it")
-            return refused_early(fault, now_s=SystemClock().now_s())
+            return bus.marked(refused_early(fault, now_s=SystemClock().now_s()))
         assert bus.verdict is not None  # noqa: S101 - a session that returns has published it
         return bus.verdict
 
-    def happened(self, event: Event) -> None:
-        """An event of the bus, in the loop: for the clients of SWUpdate."""
+    def _with_questions(
+        self, order: Order, wishes: Wishes, bus: EventBus, connection: socket.socket
+    ) -> Wishes:
+        def tell(event: str, message: str, facts: dict[str, object]) -> None:
+            bus.publish(Event(event, time_s=SystemClock().now_s(), message=message, facts=facts))
+
+        questions = Questions(tell, lambda: self._stop.is_set() or has_hung_up(connection))
+        self._questions = questions
+        if "consent" in order.ask:
+            wishes = wishes._replace(ask=questions.consent)
+        if "user-data" in order.ask:
+            wishes = wishes._replace(user_data_failed=questions.user_data_failed)
+        return wishes
+
+    def happened(self, event: Event, line: bytes) -> None:
+        """An event of the bus and how it reads: for SWUpdate's clients, and for who controls the update."""
+        if event.event == "update.verdict":
+            return  # told already, by whoever let the next one in
         if event.event == "update.planned":
             self._update_type = str(event.facts.get("update_type", DEFAULT_TYPE))
         if self._running is not None:
             self._tell(self._news.happened(event))
+            if self._controller is not None:
+                self._controller.offer(line, replaces=merged_with(event))
         elif event.event == "log":
             self._tell(self._news.log(str(event.facts.get("level")), event.message))
+
+    # -- our own messages
+
+    async def inspect(self, order: Order, connection: socket.socket) -> Mapping[str, object]:
+        """What the update that begins to come would do; only its head is read, nothing is written."""
+        async with self._inspections:
+            return await asyncio.to_thread(self._inspect, order, connection)
+
+    def _inspect(self, order: Order, connection: socket.socket) -> dict[str, object]:
+        name = order.name or "this update"
+        source = ConnectionSource(connection.fileno(), name, silence_s=INSPECT_SILENCE_S)
+        look = look_into(self._selected(order.request()), self._wishes, source, environ=self._environ)
+        return image_facts(look)
+
+    async def obey(self, order: Order) -> Mapping[str, object]:
+        """Answer a question, cancel, or tell how things stand."""
+        if order.do == "state":
+            facts = await asyncio.to_thread(
+                device_facts,
+                self._settings,
+                self._wishes.hardware or read_hardware(None),
+                environ=self._environ,
+                busy=self.busy,
+            )
+            return {**facts, "busy": self.busy, "children": self._children.states()}
+        if self._running is None:
+            raise NotAcknowledged("no update is running")
+        if order.do == "cancel":
+            self.stop()
+        elif self._questions is None:
+            raise NotAcknowledged("there is no question")
+        else:
+            self._questions.answer(order.question, order.answer)
+        return {}
 
     def stop(self) -> None:
         """Ask the update that runs to stop at its next checkpoint."""
@@ -208,8 +307,8 @@ class InstallDesk:
             return
         await asyncio.to_thread(run_hook, self._settings, self._update_type, self._log, self._environ)
 
-    async def command(self, command: Command) -> Command:
-        """Have a child do something."""
+    async def command(self, command: Command) -> Message:
+        """Have a child do something; returns its answer."""
         return await self._children.command(command)
 
     async def set_aes_key(self, key: AesKeyText) -> None:
@@ -301,17 +400,34 @@ class InstallDesk:
         self._bus.publish(Event("log", time_s=SystemClock().now_s(), message=line, facts={"level": level}))
 
 
-class _VerdictKept(EventBus):
+class _SessionBus(EventBus):
     """Passes everything on but the verdict, which comes when the next update can begin."""
 
-    def __init__(self, outer: EventBus) -> None:
+    def __init__(self, outer: EventBus, correlation_id: str) -> None:
         super().__init__()
         self._outer = outer
+        self._facts = {"correlation_id": correlation_id} if correlation_id else {}
         self.verdict: Event | None = None
 
     def publish(self, event: Event) -> None:
         """Tell the outer bus."""
         if event.event == "update.verdict":
-            self.verdict = event
+            self.verdict = self.marked(event)
         else:
-            self._outer.publish(event)
+            self._outer.publish(self.marked(event) if event.event == "update.started" else event)
+
+    def marked(self, event: Event) -> Event:
+        """With what whoever asked for the update wants to read in reports about it."""
+        return event._replace(facts={**event.facts, **self._facts})
+
+
+def merged_with(event: Event) -> str:
+    """What makes a later event of the same kind take the place of this one in a queue; "" for none."""
+    return f"{event.event} {event.artifact}" if event.is_progress else ""
+
+
+def has_hung_up(connection: socket.socket) -> bool:
+    """Whether nobody is at the other end any more; one that only sends no more is still there."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))

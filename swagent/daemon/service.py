@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from swagent.app import Wishes, recover_what_was_cut
@@ -11,7 +12,7 @@ from swagent.clock import SystemClock
 from swagent.errors import Busy, SettingsError, SwagentError
 from swagent.events import Event, EventBus
 from swagent.ipc import Status
-from swagent.ipc.messages import PROGRESS_ACK, Command
+from swagent.ipc.messages import PROGRESS_ACK
 from swagent.ipc.places import CONTROL, EVENTS, PROGRESS, PROGRESS_2022, socket_path
 from swagent.model import Selection
 from swagent.settings import InstallSettings
@@ -19,9 +20,12 @@ from swagent.sockets.control import ControlServer
 from swagent.sockets.listeners import Fanout
 from swagent.sockets.listening import Listening, group_id, inherited, make
 from swagent.sockets.news import Told
+from swagent.sockets.recall import Recall
 
-from .desk import InstallDesk
+from .desk import InstallDesk, merged_with
+from .doors import doors_of
 from .notify import Notifier
+from .supervisor import Supervisor
 
 LAST_WORDS_S = 5.0
 SOCKET_MODE = 0o660
@@ -40,12 +44,16 @@ class Plan(NamedTuple):
     Attributes:
         accepted: selections that a request may ask for.
         ignored: sentences about settings without use.
+        doors: option strings of doors, by option.
+        settings_file: as ``-f`` names it.
     """
 
     settings: InstallSettings
     wishes: Wishes
     accepted: frozenset[Selection]
     ignored: tuple[str, ...] = ()
+    doors: Mapping[str, str] = MappingProxyType({})
+    settings_file: str | None = None
 
 
 def open_sockets(settings: InstallSettings, environ: Mapping[str, str]) -> dict[str, list[Listening]]:
@@ -114,9 +122,10 @@ class Service:
         self._environ = environ
         self._as_line = as_line
         self._notifier = Notifier(environ)
-        self._progress = Fanout(PROGRESS_ACK)
+        self._progress = Fanout(lambda: (PROGRESS_ACK,))
         self._progress_2022 = Fanout()
-        self._events = Fanout()
+        self._recall = Recall()
+        self._events = Fanout(lambda: [self._line(event) for event in self._recall.events()])
 
     async def run(self) -> None:
         """Serve.
@@ -134,25 +143,39 @@ class Service:
 
         self._subscription = self._bus.subscribe(wake)
         plan = self._plan
-        self._desk = InstallDesk(
-            plan.settings,
-            plan.wishes,
-            plan.accepted,
-            bus=self._bus,
-            environ=self._environ,
-            tell=self._tell,
-            children=_NoChildren(),
-        )
-        self._control = ControlServer(self._desk, self._log)
-        for text in plan.ignored:
-            self._log("info", text)
-        await self._recover()
         sockets = open_sockets(plan.settings, self._environ)
+        try:
+            supervisor = self._supervisor(sockets)
+            self._desk = InstallDesk(
+                plan.settings,
+                plan.wishes,
+                plan.accepted,
+                bus=self._bus,
+                environ=self._environ,
+                as_line=self._line,
+                tell=self._tell,
+                children=supervisor,
+            )
+            self._control = ControlServer(self._desk, self._log)
+            for text in plan.ignored:
+                self._log("info", text)
+            await self._recover()
+            await self._serve(sockets, supervisor, stopping)
+        finally:
+            for those in sockets.values():
+                for each in those:
+                    each.close()
+            self._bus.unsubscribe(self._subscription)
+
+    async def _serve(
+        self, sockets: dict[str, list[Listening]], supervisor: Supervisor, stopping: asyncio.Event
+    ) -> None:
         tasks = [
             asyncio.create_task(self._server(kind).serve(each.sock))
             for kind, those in sockets.items()
             for each in those
         ]
+        tasks.append(asyncio.create_task(supervisor.run()))
         if self._notifier.watchdog_s is not None:
             tasks.append(asyncio.create_task(self._watchdog(self._notifier.watchdog_s)))
         try:
@@ -166,10 +189,14 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for those in sockets.values():
-                for each in those:
-                    each.close()
-            self._bus.unsubscribe(self._subscription)
+
+    def _supervisor(self, sockets: dict[str, list[Listening]]) -> Supervisor:
+        """Raises SettingsError when a child could not reach the sockets that it needs."""
+        paths = {kind: those[0].path for kind, those in sockets.items() if those}
+        plan = self._plan
+        processes = doors_of(plan.settings, plan.doors, plan.settings_file, paths)
+        socket_gid = os.stat(paths["control"]).st_gid or None
+        return Supervisor(processes, self._log, socket_gid=socket_gid)
 
     def _server(self, kind: str) -> "ControlServer | Fanout":
         servers: dict[str, ControlServer | Fanout] = {
@@ -210,13 +237,13 @@ class Service:
 
     def _wake(self) -> None:
         for event in self._subscription.take():
-            if len(self._events):
-                line = (self._as_line(event) + "\n").encode()
-                self._events.tell(
-                    line, replaces=f"{event.event} {event.artifact}" if event.is_progress else ""
-                )
-            if event.event != "update.verdict":
-                self._desk.happened(event)
+            self._recall.note(event)
+            line = self._line(event)
+            self._events.tell(line, replaces=merged_with(event))
+            self._desk.happened(event, line)
+
+    def _line(self, event: Event) -> bytes:
+        return self._as_line(event).encode() + b"\n"
 
     def _tell(self, told: list[Told]) -> None:
         for each in told:
@@ -231,8 +258,3 @@ class Service:
 
     def _log(self, level: str, line: str) -> None:
         self._bus.publish(Event("log", time_s=SystemClock().now_s(), message=line, facts={"level": level}))
-
-
-class _NoChildren:
-    async def command(self, command: Command) -> Command:
-        raise SettingsError("there is no such child process")

@@ -90,6 +90,7 @@ class Record(NamedTuple):
         versions: component to versions, to be written to ``versions_file`` once it is installed.
         versions_file: "" when nothing is to be written, or no longer.
         checks: of the last ``swagent confirm``.
+        correlation_id: by which whoever asked for the update finds it again, "" when nobody wants to.
     """
 
     session: str
@@ -111,6 +112,7 @@ class Record(NamedTuple):
     versions: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     versions_file: str = ""
     before: Mapping[str, str] = MappingProxyType({})
+    correlation_id: str = ""
 
     @property
     def label(self) -> str:
@@ -527,6 +529,7 @@ def _record(item: Any) -> Record:
         },
         versions_file=_text(item.get("versions_file", "")),
         before={_text(name): _text(value) for name, value in _mapping(item.get("before", {})).items()},
+        correlation_id=_text(item.get("correlation_id", "")),
     )
 
 

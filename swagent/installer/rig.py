@@ -69,6 +69,7 @@ class Policy(NamedTuple):
         versions_file: where to write the versions installed, "" for nowhere.
         floor: the lowest version that may be installed, "" when there is none or nobody asks.
         floor_in_env: keep the floor in the boot environment too.
+        correlation_id: what the journal keeps for whoever asked for this update.
         below_floor: why an image below the floor is let in all the same, "" when it is not.
         over_unconfirmed: why an update is let in over one that is not confirmed, "" when it is not.
         namespace_vars: where ``vars`` are stored when the image does not say, "" for nowhere.
@@ -96,6 +97,7 @@ class Policy(NamedTuple):
     floor: str = ""
     floor_in_env: bool = False
     below_floor: str = ""
+    correlation_id: str = ""
     over_unconfirmed: str = ""
     namespace_vars: str = ""
     reboot: Mapping[str, bool | None] = MappingProxyType({})

@@ -145,6 +145,7 @@ class Session:
         self._transaction.reached(
             State.PLANNED,
             version=short(description.version),
+            correlation_id=short(self._policy.correlation_id),
             selection=str(self._policy.selection) if self._policy.selection else "",
         )
         for warning in (*warnings, *self._planner.warnings):

@@ -4,9 +4,10 @@ A peer that is silent, slow or sends its request in pieces keeps nobody waiting,
 """
 
 import asyncio
+import json
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -27,13 +28,16 @@ from swagent.ipc.messages import (
     Type,
     Variable,
     VersionsRange,
+    pack_ours,
     pack_state,
     text_body,
     unpack,
+    unpack_ours,
     unpack_state,
 )
 
-from .listeners import Fanout, Listener, accept
+from .listeners import Fanout, Listener, accept, drop_what_comes
+from .orders import Order, read_order
 
 REQUEST_S = 30.0
 REPLY_S = 10.0
@@ -72,20 +76,33 @@ class Desk(Protocol):
         """The lines of the log that are kept."""
         ...
 
-    def admit(self, request: Request, peer: Peer) -> "Install":
+    def admit(self, request: Request, peer: Peer, order: Order | None = None) -> "Install":
         """Let an update in: from now on there is no other.
+
+        Args:
+            request: what SWUpdate's clients ask for.
+            peer: who asks.
+            order: what our own ask for beyond.
 
         Raises:
             Busy: there is one.
         """
         ...
 
+    async def inspect(self, order: Order, connection: socket.socket) -> Mapping[str, object]:
+        """What the update that begins to come over the connection would do."""
+        ...
+
+    async def obey(self, order: Order) -> Mapping[str, object]:
+        """Do what needs no more than its answer."""
+        ...
+
     async def post_update(self, text: str) -> None:
         """Run the post-update command."""
         ...
 
-    async def command(self, command: Command) -> Command:
-        """Have a child do something."""
+    async def command(self, command: Command) -> Message:
+        """Have a child do something; returns its answer."""
         ...
 
     async def set_aes_key(self, key: AesKeyText) -> None:
@@ -192,6 +209,8 @@ class ControlServer:
             await _send(sock, message._replace(type=Type.NACK, body=text_body(WRONG_MAGIC_TEXT)))
         elif message.type == Type.REQ_INSTALL:
             await self._install(sock, message, peer)
+        elif message.type == Type.SWAGENT:
+            await self._obey(sock, message, peer)
         elif message.type == Type.NOTIFY_STREAM:
             await _send(sock, Message(Type.ACK, self._desk.standing().pack()))
             follower = Listener(sock, watch=True)
@@ -231,6 +250,32 @@ class ControlServer:
             await _send(sock, message._replace(type=Type.ACK))
         await install(sock)
 
+    # -- our own
+
+    async def _obey(self, sock: socket.socket, message: Message, peer: Peer) -> None:
+        try:
+            order = read_order(unpack_ours(message.body))
+            if order.do == "install":
+                install = self._desk.admit(order.request(), peer, order)
+                with suppress(OSError, TimeoutError):
+                    await _send(sock, Message(Type.ACK, pack_ours(b"{}")))
+                await install(sock)
+                return
+            answer = None if order.do == "inspect" else await self._desk.obey(order)
+        except SwagentError as exc:
+            text = json.dumps(_error(exc), ensure_ascii=False).encode(errors="replace")
+            await _send(sock, Message(Type.NACK, pack_ours(text)))
+            return
+        await _send(sock, Message(Type.ACK, pack_ours(b"{}")))
+        if answer is None:
+            try:
+                answer = await self._desk.inspect(order, sock)
+            except SwagentError as exc:
+                answer = _error(exc)
+        async with asyncio.timeout(REPLY_S):
+            await asyncio.get_running_loop().sock_sendall(sock, json.dumps(answer).encode() + b"\n")
+        drop_what_comes(sock)
+
     # -- messages with one answer
 
     async def _status(self, message: Message) -> Message:
@@ -248,11 +293,10 @@ class ControlServer:
 
     async def _command(self, message: Message) -> Message:
         try:
-            answer = await self._desk.command(Command.unpack(message.body))
+            return await self._desk.command(Command.unpack(message.body))
         except SwagentError as exc:  # clients print what they sent
             self._log("debug", f"a child was told something in vain: {exc.message}")
             return message._replace(type=Type.NACK)
-        return Message(Type.ACK, answer.pack())
 
     async def _set_aes_key(self, message: Message) -> Message:
         await self._desk.set_aes_key(AesKeyText.unpack(message.body))
@@ -285,6 +329,11 @@ class ControlServer:
     async def _set_delta_url(self, message: Message) -> Message:
         await self._desk.set_delta_url(DeltaUrl.unpack(message.body))
         return message._replace(type=Type.ACK)
+
+
+def _error(exc: SwagentError) -> dict[str, object]:
+    error = {"class": type(exc).__name__, "message": exc.message[:300], "hint": exc.hint[:300]}
+    return {"error": error, "exit_code": exc.exit_code}
 
 
 def _peer(sock: socket.socket) -> Peer:

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 QUEUE_MAX = 512
 """So many messages may lie in wait for a listener, beside what the kernel keeps; then it is dropped."""
@@ -99,11 +101,11 @@ class Fanout:
     """All listeners of one kind.
 
     Args:
-        greeting: what each gets first.
+        greeting: gives the messages that each gets first.
         listeners_max: more are not let in.
     """
 
-    def __init__(self, greeting: bytes = b"", listeners_max: int = 1000) -> None:
+    def __init__(self, greeting: Callable[[], Iterable[bytes]] = tuple, listeners_max: int = 1000) -> None:
         self._greeting = greeting
         self._listeners_max = listeners_max
         self._listeners: set[Listener] = set()
@@ -128,8 +130,8 @@ class Fanout:
         """From now on it gets every message."""
         self._listeners.add(listener)
         listener.closed.add_done_callback(lambda _: self._listeners.discard(listener))
-        if self._greeting:
-            listener.offer(self._greeting)
+        for data in self._greeting():
+            listener.offer(data)
 
     def tell(self, data: bytes, *, replaces: str = "") -> None:
         """Send a message to all."""
@@ -156,3 +158,11 @@ async def accept(server: socket.socket) -> socket.socket:
             continue
         sock.setblocking(False)
         return sock
+
+
+def drop_what_comes(connection: socket.socket) -> None:
+    """Take no more; what lies there unread would make the other side's end a broken connection."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)
+        while connection.recv(64 * 1024):
+            pass

@@ -105,8 +105,13 @@ class _Text:
 def _as_json(plan: Plan, unit: Unit) -> bytes:
     from json import dumps
 
+    return dumps(plan_facts(plan, unit)).encode() + b"\n"
+
+
+def plan_facts(plan: Plan, unit: Unit) -> dict[str, object]:
+    """What somebody who decides is told of an update."""
     description = plan.description
-    facts = {
+    return {
         "version": description.version,
         "description": description.description,
         "update_type": description.update_type,
@@ -115,7 +120,6 @@ def _as_json(plan: Plan, unit: Unit) -> bytes:
         "entries": [_row(planned) for planned in plan.entries],
         "scripts": [_row(planned) for planned in plan.scripts],
     }
-    return dumps(facts).encode() + b"\n"
 
 
 def _row(planned: Planned) -> dict[str, object]:
