@@ -6,7 +6,7 @@ import pytest
 
 from swagent.errors import UptaneError
 
-from . import our_secondaries, our_vehicle, their_secondaries
+from . import our_secondaries, our_vehicle, their_secondaries, their_vehicle
 from .ecus import replay
 from .office import Nobody
 from .reference import VARIABLE, Checkouts, checkouts
@@ -92,3 +92,24 @@ class TestTheirSecondaries:
     @pytest.mark.slow
     def test_live(self, dialect: str, quick_path: Path, reference: Checkouts) -> None:
         assert their_secondaries.record(reference, quick_path, dialect).exchanges
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+class TestTheirVehicle:
+    """The reference's Primary, full and partial Secondary with our Director, Image repository and Time server."""
+
+    def test_as_recorded(self, dialect: str, quick_path: Path) -> None:
+        their_vehicle.replay(recorded("their-vehicle", dialect), quick_path)
+
+    def test_another_answer_is_noticed(self, dialect: str, quick_path: Path) -> None:
+        transcript = recorded("their-vehicle", dialect)
+        at = next(n for n, each in enumerate(transcript.exchanges) if "/targets." in each.request.head[0])
+        exchange = transcript.exchanges[at]
+        other = exchange.answer._replace(body=exchange.answer.body[:-1] + b"!")
+        transcript.exchanges[at] = exchange._replace(answer=other)
+        with pytest.raises(AssertionError, match=r"/targets\."):
+            their_vehicle.replay(transcript, quick_path)
+
+    @pytest.mark.slow
+    def test_live(self, dialect: str, quick_path: Path, reference: Checkouts) -> None:
+        assert their_vehicle.record(reference, quick_path, dialect).exchanges
