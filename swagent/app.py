@@ -302,12 +302,23 @@ class SwuInstaller:
         """Install; a reboot completes it where the update says so."""
         from swagent.stream.source import ReaderSource
 
+        def cancelled() -> bool:
+            request.checkpoint()
+            return False
+
         lock_fd = lock(self._environ)
         try:
             source = ReaderSource(request.source, request.name, request.length_bytes)
             hardware = self._hardware or read_hardware(None)
             wishes = Wishes(hardware=hardware, verdict_last=not request.verified)
-            session, _ = make_session(self._settings, wishes, source, bus=self._bus, environ=self._environ)
+            session, _ = make_session(
+                self._settings,
+                wishes,
+                source,
+                bus=self._bus,
+                environ=self._environ,
+                cancelled=cancelled,
+            )
             session.run()
         finally:
             os.close(lock_fd)

@@ -221,6 +221,12 @@ class Cancelled(SwagentError):
     exit_code = 80
 
 
+class LocallyAborted(Cancelled):
+    """Somebody at the vehicle stopped a download or an installation."""
+
+    aktualizr: ClassVar[str] = "LocallyAborted"
+
+
 class RolledBack(SwagentError):
     """The update did not prove good after its reboot, or is one that did not before."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .errors import SwagentError, UptaneError
+from .errors import LocallyAborted, SwagentError, UptaneError
 
 
 class Event(NamedTuple):
@@ -160,4 +160,6 @@ def verdict_facts(exc: SwagentError, result: str) -> dict[str, object]:
             "expected": exc.expected,
             "found": exc.found,
         }
+    elif isinstance(exc, LocallyAborted):
+        error["name"] = exc.aktualizr
     return {"result": result, "exit_code": exc.exit_code, "error": error, "next": exc.hint}

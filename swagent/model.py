@@ -3,7 +3,7 @@
 Sources: swu format (SWUpdate's documentation of sw-description); attribute names are SWUpdate's with ``-`` as ``_``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, Flag, auto
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -370,6 +370,7 @@ class InstallRequest(NamedTuple):
         correlation_id: what reports about it shall carry, "" for nothing.
         verified: whether all of it was verified before; of what comes as it is fetched nothing may be committed before
             the last read, and nothing written over what runs.
+        checkpoint: called between pieces; may wait, and may raise to stop.
     """
 
     name: str
@@ -379,6 +380,7 @@ class InstallRequest(NamedTuple):
     origin: str
     correlation_id: str = ""
     verified: bool = True
+    checkpoint: Callable[[], None] = lambda: None
 
 
 class Outcome(NamedTuple):

@@ -7,7 +7,7 @@ from swagent.errors import Cancelled, SwagentError, UptaneError
 from .options import Args, Command
 from .uptane_parts import IDENTITY_OPTIONS, POLICY_OPTIONS, SOURCE_OPTIONS, make_parts, seconds
 from .uptane_serve import SERVE_OPTIONS, Served, serve, with_secondaries
-from .uptane_service import INTERVAL_OPTION, JSON_OPTION, Log, make_screen, repeat, stop_by_signal
+from .uptane_service import INTERVAL_OPTION, JSON_OPTION, Log, make_screen, repeat, stop_by_signal, with_flow
 
 if TYPE_CHECKING:
     from swagent.uptane_client.primary import Primary
@@ -43,12 +43,13 @@ def run(args: Args) -> int:
     log = Log(bus)
     served = Served((), ())
     try:
-        parts, desk, listed = with_secondaries(args, make_parts(args, bus))
-        primary = Primary(parts._replace(paused=stop.judge))
+        parts, flow = with_flow(args, make_parts(args, bus), stop, log)
+        parts, desk, listed = with_secondaries(args, parts)
+        primary = Primary(parts)
         served = serve(args, parts, desk, listed, log)
         for each in served.virtual:
             each.report()  # its nonce must have been there before a time can answer it
-        repeat(lambda: _step(primary, served, log), stop, log, interval_s=interval_s)
+        repeat(lambda: _step(primary, served, log), stop, log, interval_s=interval_s, idle=flow.forget_abort)
     finally:
         served.close()
         screen.close()

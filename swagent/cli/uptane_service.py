@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 from swagent.errors import SwagentError
 
 from .options import Args, Option
-from .uptane_parts import HOW, OUT
+from .uptane_parts import HOW, OUT, needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
     from swagent.events import EventBus
+    from swagent.uptane_client.flow import Flow
+    from swagent.uptane_client.parts import Parts
     from swagent.vehicle.polling import Stop
 
     from .screen import Screen
@@ -67,8 +69,49 @@ def stop_by_signal() -> "Stop":
     return stop
 
 
-def repeat(step: "Callable[[], None]", stop: "Stop", log: Log, *, interval_s: float) -> None:
-    """Do it until somebody wants the end."""
+def flow_of(args: Args) -> "Flow":
+    """What may be asked of whoever works with a state folder.
+
+    Raises:
+        SettingsError: there is no such folder.
+    """
+    import os
+    from time import sleep
+
+    from swagent.errors import SettingsError
+    from swagent.uptane_client.flow import Flow
+
+    folder = needed(args, "state")
+    if not os.path.isdir(folder):
+        raise SettingsError(f"there is no vehicle in {folder}", hint="`swagent uptane provision` begins one")
+    return Flow(folder, sleep=sleep)
+
+
+def with_flow(args: Args, parts: "Parts", stop: "Stop", log: Log) -> "tuple[Parts, Flow]":
+    """Parts that heed ``stop``, and the words of ``swagent uptane pause``, ``resume`` and ``abort``."""
+    from time import sleep
+
+    from swagent.uptane_client.flow import Flow
+
+    def changed(paused: bool) -> None:
+        log("warn", "paused: `swagent uptane resume` lets it go on" if paused else "resumed")
+
+    flow = Flow(needed(args, "state"), sleep=sleep, stop=stop.judge, changed=changed)
+    flow.forget_abort()
+    for source in (parts.director, parts.image):
+        source.attend(flow.judge)
+    return parts._replace(checkpoint=flow.checkpoint, judge=flow.judge), flow
+
+
+def repeat(
+    step: "Callable[[], None]",
+    stop: "Stop",
+    log: Log,
+    *,
+    interval_s: float,
+    idle: "Callable[[], object]" = lambda: None,
+) -> None:
+    """Do it until somebody wants the end; ``idle`` is called now and then between two times."""
     import os
     from time import sleep
 
@@ -78,4 +121,8 @@ def repeat(step: "Callable[[], None]", stop: "Stop", log: Log, *, interval_s: fl
     def tell(exc: SwagentError, wait_s: float) -> None:
         log("error", f"{exc.message}; the next cycle follows in {wait_s:.0f} s")
 
-    poll(step, stop, SystemClock(), interval_s=interval_s, random=os.urandom, tell=tell, sleep=sleep)
+    def rest(seconds: float) -> None:
+        idle()
+        sleep(seconds)
+
+    poll(step, stop, SystemClock(), interval_s=interval_s, random=os.urandom, tell=tell, sleep=rest)

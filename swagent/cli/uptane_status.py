@@ -17,7 +17,10 @@ COMMAND = Command(
 
 def run(args: Args) -> int:
     """Read the vehicle's memory; nothing is asked or changed."""
+    from time import sleep
+
     from swagent.errors import SettingsError
+    from swagent.uptane_client.flow import Flow
     from swagent.uptane_client.vehicle import Vehicle
 
     from .units import clean, utc
@@ -29,6 +32,8 @@ def run(args: Args) -> int:
         )
     vehicle = Vehicle(path)
     try:
+        if Flow(needed(args, "state"), sleep=sleep).paused():
+            print("paused: `swagent uptane resume` lets it go on")
         pending = vehicle.pending()
         for serial, ecu in sorted(vehicle.ecus().items()):
             waits = f", waits for a reboot into {pending[serial].image.path}" if serial in pending else ""

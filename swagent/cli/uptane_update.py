@@ -52,6 +52,7 @@ def one_cycle(
 
     from .screen import Screen
     from .uptane_lines import Lines
+    from .uptane_service import Log, stop_by_signal, with_flow
 
     bus = EventBus()
     if args.on("json"):
@@ -62,7 +63,7 @@ def one_cycle(
         screen = Screen(bus, Lines(sys.stdout, chatty=not fetch))
     primary = None
     try:
-        parts = make_parts(args, bus)
+        parts, _ = with_flow(args, make_parts(args, bus), stop_by_signal(), Log(bus))
         primary = Primary(parts._replace(policy=parts.policy._replace(fetch=fetch, install=install)))
         (step or Primary.cycle)(primary)
     except SwagentError as exc:

@@ -1,6 +1,7 @@
 """Files below one address, fetched whole or as streams over kept connections; ``http``, ``https`` and ``file``."""
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
@@ -54,6 +55,10 @@ class Folder(Protocol):
         Raises:
             TransportError: it is not there.
         """
+        ...
+
+    def attend(self, waiting: Callable[[], None]) -> None:
+        """Say who is asked, again and again, while a server brings nothing; it may raise to stop."""
         ...
 
     def close(self) -> None:
@@ -110,6 +115,9 @@ class LocalFolder:
         except (OSError, ValueError) as exc:
             raise TransportError(f"cannot read {name} in {self._path}: {exc}") from exc
 
+    def attend(self, waiting: Callable[[], None]) -> None:
+        """Nobody: a file does not wait."""
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -156,6 +164,10 @@ class WebFolder:
         from .stream import HttpStream
 
         return HttpStream(self._client.at(quote(name)))
+
+    def attend(self, waiting: Callable[[], None]) -> None:
+        """Whoever is asked while the server brings nothing."""
+        self._client.waiting = waiting
 
     def close(self) -> None:
         """Close all connections."""

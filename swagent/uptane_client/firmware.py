@@ -38,6 +38,7 @@ class FirmwareFile:
             buffer = memoryview(bytearray(PIECE_BYTES))
             while n := request.source.readinto(buffer):
                 file.write(buffer[:n])
+                request.checkpoint()
         if self._name_path:
             replace(self._name_path, request.name.encode())
         return Outcome(0)

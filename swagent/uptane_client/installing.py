@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from swagent.errors import DeadlineError, SwagentError, TransportError, UptaneError
+from swagent.errors import DeadlineError, SwagentError, TransportError
 from swagent.model import EcuInstaller, InstallRequest, Outcome, Reader
 from swagent.net import Folder
 from swagent.uptane.metadata import Target
@@ -12,7 +12,7 @@ from .encrypted import opened
 from .parts import Parts
 from .passthrough import install_from
 from .reporting import Reporting
-from .vehicle import DOWNLOAD_FAILED, INSTALL_FAILED, NEEDS_COMPLETION, VERIFICATION_FAILED, Pending
+from .vehicle import DOWNLOAD_FAILED, INSTALL_FAILED, NEEDS_COMPLETION, Pending
 
 
 class Installing:
@@ -44,7 +44,9 @@ class Installing:
             from .sources import OPTIONS
 
             base, _, name = target.uri.rpartition("/")
-            mirrors.insert(0, (open_folder(base, OPTIONS, parts.clock), name))
+            folder = open_folder(base, OPTIONS, parts.clock)
+            folder.attend(parts.judge)
+            mirrors.insert(0, (folder, name))
         return mirrors
 
     def install(self, targets: Mapping[str, Target]) -> str:
@@ -65,7 +67,8 @@ class Installing:
                 outcome = self._install(serial, target, installer, correlation, passes=passes)
             except SwagentError as exc:
                 parts.vehicle.drop_pending(serial)
-                self._reporting.failed(serial, target, _code(exc) if passes else INSTALL_FAILED, exc)
+                withheld = passes and isinstance(exc, TransportError | DeadlineError)
+                self._reporting.failed(serial, target, DOWNLOAD_FAILED if withheld else INSTALL_FAILED, exc)
                 raise
             if outcome.code == NEEDS_COMPLETION:
                 result = "pending"
@@ -91,6 +94,7 @@ class Installing:
                 "uptane",
                 correlation,
                 verified=not passes,
+                checkpoint=parts.checkpoint,
             )
             pending = Pending(
                 serial,
@@ -134,9 +138,3 @@ class Installing:
 
 def _installed(target: Target) -> InstalledImage:
     return InstalledImage(target.path, target.length_bytes, target.hashes)
-
-
-def _code(exc: SwagentError) -> int:
-    if isinstance(exc, UptaneError):
-        return VERIFICATION_FAILED
-    return DOWNLOAD_FAILED if isinstance(exc, TransportError | DeadlineError) else INSTALL_FAILED

@@ -59,7 +59,8 @@ class Parts(NamedTuple):
         time_key: the Time server's, None where there is none.
         installers: serial to what puts images onto that ECU.
         boot_id: names the present boot.
-        paused: called between steps and pieces; may raise to stop.
+        checkpoint: called between steps and pieces; may wait, and may raise to stop.
+        judge: the same, where nobody may wait: while a server brings nothing.
         handover: where verified metadata is put for Secondaries, None where there are none.
         image_keys: serial to what opens images that were encrypted for that ECU.
     """
@@ -81,7 +82,8 @@ class Parts(NamedTuple):
     service: DirectorService | None = None
     installers: Mapping[str, EcuInstaller] = {}
     boot_id: str = ""
-    paused: Callable[[], None] = lambda: None
+    checkpoint: Callable[[], None] = lambda: None
+    judge: Callable[[], None] = lambda: None
     handover: HandOver | None = None
     image_keys: "Mapping[str, ImageKey]" = MappingProxyType({})
     random: Callable[[int], bytes] = os.urandom

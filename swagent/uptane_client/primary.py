@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from swagent.errors import AttestedTimeError, DeadlineError, SwagentError, TransportError, UptaneError
+from swagent.errors import (
+    AttestedTimeError,
+    Cancelled,
+    DeadlineError,
+    SwagentError,
+    TransportError,
+    UptaneError,
+)
 from swagent.events import verdict_facts
 from swagent.uptane.assignment import Assigned, assign, judge_agreement
 from swagent.uptane.attested import NONCE_MAX
@@ -20,7 +27,7 @@ from .news import News
 from .parts import Parts
 from .refresh import Refresh
 from .reporting import Reporting, timekeeper
-from .vehicle import DOWNLOAD_FAILED, VERIFICATION_FAILED, Ecu
+from .vehicle import DOWNLOAD_FAILED, Ecu
 
 
 class Cycle(NamedTuple):
@@ -92,6 +99,8 @@ class Primary:
             )
         if failure is not None:
             result = "refused" if isinstance(failure, UptaneError) else "failed"
+            if isinstance(failure, Cancelled):
+                result = "cancelled"
             self._news.verdict(failure.message, verdict_facts(failure, result))
             raise failure
         after = "reboot to complete it" if done.result == "pending" else ""
@@ -190,7 +199,7 @@ class Primary:
         source = parts.director if repository == DIRECTOR else parts.image
 
         def fetch(repository: str, name: str, max_bytes: int) -> bytes | None:
-            parts.paused()
+            parts.checkpoint()
             self._news.log("debug", f"fetching {name} of the {repository} repository")
             return source.metadata(name, max_bytes)
 
@@ -238,7 +247,7 @@ class Primary:
                 )
             except UptaneError as exc:
                 failure = failure or exc
-                self._reporting.failed(serial, target, VERIFICATION_FAILED, exc)
+                self._reporting.failed(serial, target, DOWNLOAD_FAILED, exc)
                 continue
             good[serial] = target
         if failure is not None and (self._parts.policy.all_or_none or not good):
@@ -258,8 +267,7 @@ class Primary:
                 self._fetch(target)
             except SwagentError as exc:
                 failure = failure or exc
-                code = VERIFICATION_FAILED if isinstance(exc, UptaneError) else DOWNLOAD_FAILED
-                self._reporting.failed(serial, target, code, exc)
+                self._reporting.failed(serial, target, DOWNLOAD_FAILED, exc)
                 withheld = isinstance(exc, UptaneError | TransportError | DeadlineError)
                 if self._parts.policy.all_or_none or not withheld:
                     raise
@@ -282,7 +290,7 @@ class Primary:
         def progress(n_bytes: int) -> None:
             nonlocal done
             done += n_bytes
-            parts.paused()
+            parts.checkpoint()
             self._news.tell("artifact.progress", form.path, form.length_bytes, done)
 
         begun_s = parts.clock.monotonic_s()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from swagent.errors import SwagentError
+from swagent.errors import Cancelled, LocallyAborted, SwagentError, UptaneError
 from swagent.uptane.metadata import Target
 from swagent.uptane.reports import UNKNOWN_IMAGE, EcuReport, InstalledImage, VehicleReport
 
@@ -11,7 +11,7 @@ from .news import News
 from .parts import Parts
 from .sources import Unregistered
 from .timekeeping import TimeKeeper
-from .vehicle import OK, Result
+from .vehicle import CANCELLED, OK, VERIFICATION_FAILED, Result
 
 
 class Reporting:
@@ -99,7 +99,20 @@ class Reporting:
         self._parts.vehicle.keep_result(Result(now_s, serial, image.path, OK, "", correlation))
 
     def failed(self, serial: str, target: Target, code: int, exc: SwagentError) -> None:
-        """An ECU does not get its image."""
+        """An ECU does not get its image.
+
+        Args:
+            serial: of the ECU.
+            target: the image.
+            code: of the step that failed, for what is neither a refusal nor an abort.
+            exc: why; of a process that ends nothing is told, as the next one goes on.
+        """
+        if isinstance(exc, UptaneError):
+            code = VERIFICATION_FAILED
+        elif isinstance(exc, LocallyAborted):
+            code = CANCELLED
+        elif isinstance(exc, Cancelled):
+            return
         correlation = self._parts.vehicle.fact("correlation") or ""
         self.gave_up(serial, target.path, code, exc.message[:512], correlation)
 

@@ -1,6 +1,6 @@
 """Where a vehicle gets things from: repositories, a Time server, a Director's service; by URL."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -66,6 +66,11 @@ class RepositorySource:
             if word in target.hashes
         ]
         return [(self._images, each) for each in (target.path, *hashed)]
+
+    def attend(self, waiting: Callable[[], None]) -> None:
+        """Say who is asked while a server brings nothing; it may raise to stop."""
+        for folder in (self._below, self._at, self._images):
+            folder.attend(waiting)
 
     def close(self) -> None:
         """Close all connections."""

@@ -13,7 +13,7 @@ from swagent.uptane.reports import InstalledImage
 
 HISTORY = 200
 NONCES_MAX = 1024
-OK, VERIFICATION_FAILED, INSTALL_FAILED, DOWNLOAD_FAILED, NEEDS_COMPLETION = 0, 3, 4, 5, 21
+OK, VERIFICATION_FAILED, INSTALL_FAILED, DOWNLOAD_FAILED, NEEDS_COMPLETION, CANCELLED = 0, 3, 4, 5, 21, 23
 """aktualizr's result codes (uptane §6)."""
 _STEPS = (
     """

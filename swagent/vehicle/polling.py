@@ -59,13 +59,14 @@ def poll(
         failure: SwagentError | None = None
         try:
             step()
-        except Cancelled:
+        except Cancelled as exc:
             if stop.asked():
                 return
-            raise
+            failure, failures = exc, 0  # whoever aborts it does not want it soon again
         except SwagentError as exc:
-            failure = exc
-        failures = failures + 1 if failure is not None else 0
+            failure, failures = exc, failures + 1
+        else:
+            failures = 0
         wait_s = pause_s(interval_s, failures, random)
         if failure is not None:
             tell(failure, wait_s)

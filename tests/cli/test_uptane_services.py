@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 
@@ -15,6 +16,7 @@ from swagent.clock import SystemClock
 from swagent.testing.repositories import RepoSimulator, image_target
 from swagent.uptane.metadata import TARGETS
 from tests.net.authority import Authority
+from tests.net.server import serving
 
 DEADLINE_S = 40.0
 IMAGES = {
@@ -191,6 +193,40 @@ def test_a_service_goes_on_after_errors(office: Office, begun: list[Service]) ->
     (folder / "kept.json").rename(folder / "director" / "metadata" / "timestamp.json")
     daemon.until("nothing-to-do")
     assert daemon.end() == 0
+
+
+def test_pause_resume_abort(office: Office, begun: list[Service]) -> None:
+    folder = office.folder
+    swagent(folder, "pause", "--state", "gw", code=70)
+    provision(folder, "gw")
+    assert "nothing is under way" in swagent(folder, "abort", "--state", "gw")
+    swagent(folder, "pause", "--state", "gw")
+    with serving(b"for the gateway", lambda exchange: exchange.serve(cut_bytes=5, how="stall")) as server:
+        office.order()
+        for name in ("tcu.img", "v.img"):
+            del office.director.targets[name]
+        office.director.targets["gw.img"] = office.director.targets["gw.img"]._replace(
+            uri=f"http://localhost:{server.port}/gw.img"
+        )
+        office.director.publish()
+        office.write()
+        for end in (True, False):  # the pause outlives the process
+            daemon = Service(folder, "daemon", *gateway(folder), "--interval", "1")
+            begun.append(daemon)
+            daemon.until("paused")
+            assert not end or daemon.end() == 0
+        assert "paused" in swagent(folder, "status", "--state", "gw")
+        assert server.requests == []
+        swagent(folder, "resume", "--state", "gw")
+        daemon.until("resumed")
+        deadline_s = monotonic() + DEADLINE_S
+        while not server.requests and monotonic() < deadline_s:
+            sleep(0.05)
+        assert "nothing is under way any more" in swagent(folder, "abort", "--state", "gw")
+        daemon.until("aborted on request")  # while nothing came
+        daemon.until("^downloaded")
+        assert (folder / "gw" / "targets" / "gw.img").read_bytes() == b"for the gateway"
+        assert daemon.end() == 0, "".join(daemon.seen)
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,10 @@ def stored(world: World) -> list[Path]:
     return [path for path in (world.folder / "files" / "primary" / "targets").rglob("*") if path.is_file()]
 
 
-def through(world: World, *mirrors: Mirror) -> Any:
+def through(world: World, director: Mirror, image: Mirror, **changes: Any) -> Any:
     """A Primary that finds images on these two mirrors."""
-    director, image = mirrors
-    return world.primary(director=Source(world.director, director), image=Source(world.image, image))
+    sources = {"director": Source(world.director, director), "image": Source(world.image, image)}
+    return world.primary(**sources, **changes)
 
 
 class Cut(Bytes):
@@ -230,15 +230,14 @@ class Unit:
         self.server.content = swu
         return swu
 
-    def cycle(self) -> str:
+    def cycle(self, **changes: Any) -> str:
         clock, options = SystemClock(), HttpOptions(retries=1, retry_wait_s=0.01, timeout_s=20.0)
         web = open_folder(f"http://localhost:{self.server.port}/targets", options, clock)
         source = Source(self.world.image, web)  # type: ignore[arg-type]  # a folder as good as any
         director = Source(self.world.director, Mirror())
         try:
-            primary = self.world.primary(
-                installers={PRIMARY: self.installer}, image=source, director=director
-            )
+            sources = {"image": source, "director": director}
+            primary = self.world.primary(installers={PRIMARY: self.installer}, **sources, **changes)
             return primary.cycle().result
         finally:
             web.close()

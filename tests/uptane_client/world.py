@@ -83,6 +83,9 @@ class Mirror:
             raise TransportError(f"no {name}")
         return Bytes(self.images[name])
 
+    def attend(self, waiting: Callable[[], None]) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -127,6 +130,7 @@ class Installs:
         self.last = self.before = ""
         self.verified = True
         self.asked = 0
+        self.checks = False
         self.takes: Callable[[], None] = lambda: None
 
     def install(self, request: InstallRequest) -> Outcome:
@@ -138,6 +142,8 @@ class Installs:
         while n := request.source.readinto(buffer):
             got += buffer[:n]
             self.takes()
+            if self.checks:
+                request.checkpoint()
         self.runs = bytes(got)
         return self.outcome
 
