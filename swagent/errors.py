@@ -233,6 +233,17 @@ class RolledBack(SwagentError):
     exit_code = 81
 
 
+class LabError(SwagentError):
+    """The board lab cannot do what was asked (``swagent.lab.errors`` has a class for each kind of no).
+
+    Attributes:
+        status: the gRPC status that a client of the lab sees.
+    """
+
+    exit_code = 90
+    status = "INTERNAL"
+
+
 class UptaneError(VerificationError):
     """Uptane metadata, an image or a report is not what it must be (Uptane Standard §5.4; docs/reference/uptane.md).
 

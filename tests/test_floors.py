@@ -42,6 +42,8 @@ OWNERS: dict[str, set[str]] = {
     "pyudev": {"hw"},
     "zmq": {"remote"},
     "grpc": {"lab"},
+    "google": {"lab"},  # protobuf
+    "jwt": {"lab"},
     "yaml": {"bootloader", "lab"},
     "isal": {"stream", "swu"},  # reading is stream's, writing swu's
     "backports": {"stream", "swu"},

@@ -78,7 +78,24 @@ class Uart:
             raise DeviceError(
                 f"cannot open {path} at {baudrate} bit/s: {reason}", path=path, errno=number
             ) from exc
-        self._fd = self._port.fileno()
+        self._fd: int = self._port.fileno()
+
+    def fileno(self) -> int:
+        """For loops that wait for many ports."""
+        return self._fd
+
+    def set_rate(self, baudrate: int) -> None:
+        """Change the rate while it is open.
+
+        Raises:
+            DeviceError: it does not know this rate, or is gone.
+        """
+        import termios
+
+        try:
+            self._port.baudrate = baudrate
+        except (OSError, ValueError, termios.error) as exc:
+            raise DeviceError(f"cannot set {self._path} to {baudrate} bit/s: {exc}", path=self._path) from exc
 
     def read(self, timeout_s: float) -> bytes:
         """What has come, nothing if nothing came in this time.

@@ -1,0 +1,20 @@
+"""``swagent lab``: boards at hand: consoles, power, storage; the server, and a client of any Boardswarm server."""
+
+from .options import Group
+
+COMMAND = Group(
+    name="lab",
+    summary="share boards: serve their consoles, volumes and power, and use those of any Boardswarm server",
+    verbs=(
+        ("serve", "lab_serve", "serve the boards of a configuration"),
+        ("token", "lab_token", "make a token for somebody, and the keys that a server believes"),
+        ("auth", "lab_auth", "keep a list of servers and their tokens"),
+        ("list", "lab_list", "what there is: devices, consoles, actuators or volumes"),
+        ("monitor", "lab_monitor", "the same, and what comes and goes"),
+        ("properties", "lab_properties", "everything known of one item"),
+        ("device", "lab_device", "a board: how it is, its modes, its console, its storage"),
+        ("console", "lab_console", "a console: use it, watch it, set it up"),
+        ("volume", "lab_volume", "storage: what it has, read, write, commit, erase"),
+        ("actuator", "lab_actuator", "switch something"),
+    ),
+)

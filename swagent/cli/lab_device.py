@@ -1,0 +1,120 @@
+"""``swagent lab device``: a board as a whole."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from swagent.errors import UsageError
+
+from .lab_console import REPLAY_OPTION, connect, tail
+from .lab_parts import SERVER_OPTIONS, connected, one_of
+from .lab_volume import TRANSFER_OPTIONS, use
+from .options import Args, Command, Option
+
+if TYPE_CHECKING:
+    from swagent.lab.client import DeviceInfo, LabClient
+
+_STORAGE = ("read", "write", "commit", "erase")
+VERBS = ("info", "mode", "reset", "connect", "tail", *_STORAGE)
+COMMAND = Command(
+    name="lab device",
+    summary="info, mode NAME, reset (off, then on), connect, tail; read, write, commit, erase VOLUME [TARGET] [FILE]",
+    target="lab_device:run",
+    arguments=("DEVICE", "VERB", "[WORD]", "[TARGET]", "[FILE]"),
+    options=(
+        Option("follow", "f", help="info: go on telling what changes"),
+        Option("console", "", "NAME", "which of its consoles; default: the first one"),
+        Option("wait", "w", help="wait for the volume to appear"),
+        Option("commit", "", help="write: have the board use it afterwards"),
+        REPLAY_OPTION,
+        *TRANSFER_OPTIONS,
+        *SERVER_OPTIONS,
+    ),
+    examples=(
+        "swagent lab device rpi info -f",
+        "swagent lab device rpi mode on",
+        "swagent lab device rk write -w usb EMMC image.img",
+    ),
+)
+
+
+def run(args: Args) -> int:
+    """Do one of its verbs."""
+    from swagent.lab.items import ItemType
+
+    word, verb, *rest = args.arguments
+    one_of(verb, VERBS)
+    wanted = {"mode": (1, 1), "read": (3, 3), "write": (3, 3), "commit": (1, 1), "erase": (2, 2)}.get(
+        verb, (0, 0)
+    )
+    if not wanted[0] <= len(rest) <= wanted[1]:
+        raise UsageError(f"{verb} takes {wanted[0]} words behind it, not {len(rest)}", hint=COMMAND.summary)
+    with connected(args) as client:
+        number = client.find(ItemType.DEVICE, word)
+        if verb == "info":
+            _info(client, number, follow=args.on("follow"))
+        elif verb == "mode":
+            client.change_mode(number, rest[0])
+        elif verb == "reset":
+            client.change_mode(number, "off")
+            client.change_mode(number, "on")
+        elif verb in ("connect", "tail"):
+            console = _console(next(client.device(number)), args.get("console"), word)
+            (connect if verb == "connect" else tail)(client, console, replay=args.on("replay"))
+        else:
+            volume = _volume(client, number, rest[0], word, wait=args.on("wait"))
+            use(client, volume, verb, rest[1:], args)
+            if verb == "write" and args.on("commit"):
+                client.commit(volume)
+    return 0
+
+
+def _info(client: "LabClient", device: int, *, follow: bool) -> None:
+    from .table import print_table
+
+    for state in client.device(device):
+        rows = [("console", name, _there(number), "") for name, number in state.consoles.items()]
+        rows += [("volume", name, _there(number), "") for name, number in state.volumes.items()]
+        for name, (depends, available) in state.modes.items():
+            how = (
+                "now" if name == state.mode else "can be entered" if available else "its actuator is missing"
+            )
+            rows.append(("mode", name, how, f"only from {depends}" if depends else ""))
+        print_table(sys.stdout, ("what", "name", "state", ""), rows)
+        if not follow:
+            return
+        print(flush=True)
+
+
+def _there(number: int | None) -> str:
+    return "not there" if number is None else f"id {number}"
+
+
+def _console(state: "DeviceInfo", name: str | None, device: str) -> int:
+    if name is None:
+        name = next(iter(state.consoles), "")
+    if name not in state.consoles:
+        raise UsageError(
+            f"{device} has no console {name!r}", hint=f"it has {', '.join(state.consoles) or 'none'}"
+        )
+    number = state.consoles[name]
+    if number is None:
+        from swagent.lab.errors import Gone
+
+        raise Gone(f"console {name} of {device} is not there now")
+    return number
+
+
+def _volume(client: "LabClient", device: int, name: str, word: str, *, wait: bool) -> int:
+    from swagent.lab.errors import Gone
+
+    for state in client.device(device):
+        if name not in state.volumes:
+            raise UsageError(
+                f"{word} has no volume {name!r}", hint=f"it has {', '.join(state.volumes) or 'none'}"
+            )
+        number = state.volumes[name]
+        if number is not None:
+            return number
+        if not wait:
+            break
+    raise Gone(f"volume {name} of {word} is not there now", hint="--wait waits for it")

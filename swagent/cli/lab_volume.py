@@ -1,0 +1,141 @@
+"""``swagent lab volume``: storage of a board."""
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, BinaryIO
+
+from swagent.errors import SettingsError, UsageError
+
+from .lab_parts import SERVER_OPTIONS, connected, one_of, transfer
+from .options import Args, Command, Option
+
+if TYPE_CHECKING:
+    from swagent.lab.client import LabClient
+
+VERBS = ("info", "read", "write", "commit", "erase")
+TRANSFER_OPTIONS = (
+    Option("offset", "o", "BYTES", "where to begin in the target"),
+    Option("length", "l", "BYTES", "how much to read; default: to the end"),
+)
+COMMAND = Command(
+    name="lab volume",
+    summary="info, read TARGET FILE, write TARGET FILE, commit, or erase TARGET; FILE may be -",
+    target="lab_volume:run",
+    arguments=("VOLUME", "VERB", "[TARGET]", "[FILE]"),
+    options=(*TRANSFER_OPTIONS, *SERVER_OPTIONS),
+    examples=(
+        "swagent lab volume disk info",
+        "swagent lab volume disk write emmc image.img",
+        "swagent lab volume disk read emmc - | sha256sum",
+    ),
+)
+
+
+def run(args: Args) -> int:
+    """Do one of the five."""
+    from swagent.lab.items import ItemType
+
+    word, verb, *rest = args.arguments
+    one_of(verb, VERBS)
+    with connected(args) as client:
+        use(client, client.find(ItemType.VOLUME, word), verb, rest, args)
+    return 0
+
+
+def use(client: "LabClient", volume: int, verb: str, rest: list[str], args: Args) -> None:
+    """Do a verb with a volume; ``rest`` is what stands behind the verb.
+
+    Raises:
+        UsageError: too much or too little does.
+    """
+    wanted = {"read": 2, "write": 2, "erase": 1}.get(verb, 0)
+    if len(rest) != wanted:
+        raise UsageError(f"{verb} takes {('nothing', 'TARGET', 'TARGET FILE')[wanted]}")
+    if verb == "info":
+        _info(client, volume)
+    elif verb == "commit":
+        client.commit(volume)
+    elif verb == "erase":
+        client.erase(volume, rest[0])
+    elif verb == "write":
+        _write(client, volume, rest[0], rest[1], _number(args, "offset") or 0)
+    else:
+        _read(client, volume, rest[0], rest[1], _number(args, "offset") or 0, _number(args, "length"))
+
+
+def _info(client: "LabClient", volume: int) -> None:
+    from .table import print_table
+    from .units import size
+
+    targets, exhaustive = client.targets(volume)
+    rows = [
+        (
+            one.name,
+            size(one.size_bytes) if one.size_bytes is not None else "",
+            str(one.block_bytes or ""),
+            " ".join(
+                word
+                for word, can in (("read", one.readable), ("write", one.writable), ("seek", one.seekable))
+                if can
+            ),
+        )
+        for one in targets
+    ]
+    print_table(sys.stdout, ("target", "size", "block", "can"), rows)
+    if not exhaustive:
+        print("There may be others.")
+
+
+def _write(client: "LabClient", volume: int, target: str, path: str, offset_bytes: int) -> None:
+    from swagent.lab.client import size_of
+
+    from .units import size
+
+    with ExitStack() as stack:
+        file: BinaryIO = sys.stdin.buffer if path == "-" else stack.enter_context(_open(path, "rb"))
+        total = size_of(file)
+        with transfer(path, f"→ {target}", total) as progress:
+            n_bytes = client.write(
+                volume, target, file, length_bytes=total, offset_bytes=offset_bytes, progress=progress
+            )
+    print(f"Wrote {size(n_bytes)} to {target}.")
+
+
+def _read(
+    client: "LabClient", volume: int, target: str, path: str, offset_bytes: int, length_bytes: int | None
+) -> None:
+    from .units import size
+
+    with ExitStack() as stack:
+        file: BinaryIO = sys.stdout.buffer if path == "-" else stack.enter_context(_open(path, "wb"))
+        total = length_bytes
+        if total is None:
+            sizes = {one.name: one.size_bytes for one in client.targets(volume)[0]}
+            whole = sizes.get(target)
+            total = max(whole - offset_bytes, 0) if whole is not None else None
+        with transfer(target, f"→ {path}", total) as progress:
+            n_bytes = client.read(
+                volume, target, file, length_bytes=length_bytes, offset_bytes=offset_bytes, progress=progress
+            )
+        file.flush()
+    if path != "-":
+        print(f"Read {size(n_bytes)} from {target}.")
+
+
+def _open(path: str, mode: str) -> BinaryIO:
+    try:
+        return open(path, mode)  # type: ignore[return-value]  # both modes are binary
+    except OSError as exc:
+        raise SettingsError(f"cannot open {path}: {exc.strerror}") from exc
+
+
+def _number(args: Args, option: str) -> int | None:
+    text = args.get(option)
+    if text is None:
+        return None
+    from swagent.sizes import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as exc:
+        raise UsageError(f"--{option}: {exc}") from exc

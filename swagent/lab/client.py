@@ -1,0 +1,403 @@
+"""A client of any Boardswarm server: blocking, as command lines and tests want it (boardswarm §5)."""
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, BinaryIO, NamedTuple
+
+from swagent.errors import LabError, SettingsError
+
+from . import errors
+from .items import ItemType
+from .service import REPLAY
+from .volumes import Target
+from .wire import SERVICE, head
+
+PIECE_BYTES = 3 * 1024 * 1024
+READ_BYTES = 1024 * 1024
+_BLOCK_BYTES = 4096
+_CLASSES = {
+    cls.status: cls
+    for cls in vars(errors).values()
+    if isinstance(cls, type) and issubclass(cls, LabError) and cls is not LabError
+}
+
+
+class ItemInfo(NamedTuple):
+    """An item, as a list has it."""
+
+    number: int
+    name: str
+    instance: str | None
+
+
+class DeviceInfo(NamedTuple):
+    """A device: names to numbers of consoles and volumes, None where nothing fills the slot.
+
+    Attributes:
+        modes: name to the mode it depends on, and whether it can be entered.
+        mode: the present one, None when nobody knows.
+    """
+
+    consoles: Mapping[str, int | None]
+    volumes: Mapping[str, int | None]
+    modes: Mapping[str, tuple[str | None, bool]]
+    mode: str | None
+
+
+class LabClient:
+    """A connection to one server; use it with ``with``.
+
+    Args:
+        uri: ``http://host:port`` for cleartext, ``https://…`` for TLS.
+        token: a JSON Web Token, "" for none.
+        ca: PEM of the authorities to believe, None for the system's.
+
+    Raises:
+        SettingsError: ``uri`` is none of these.
+    """
+
+    def __init__(self, uri: str, token: str = "", *, ca: bytes | None = None) -> None:
+        from .server import needs_grpc
+
+        needs_grpc()
+        import grpc
+
+        self._wire = head()
+        scheme, separator, host = uri.partition("://")
+        host = host.rstrip("/")
+        if not separator or scheme not in ("http", "https") or not host or "/" in host:
+            raise SettingsError(
+                f"{uri[:80]!r} is no address of a lab", hint="write http://host:6683 or https://host"
+            )
+        self._metadata = [("authorization", f"Bearer {token.strip()}")] if token else []
+        options = [("grpc.max_receive_message_length", 16 * 1024 * 1024)]
+        if scheme == "https":
+            self._channel = grpc.secure_channel(host, grpc.ssl_channel_credentials(ca), options)
+        else:
+            self._channel = grpc.insecure_channel(host, options)
+        self._calls = {method.name: self._call(method) for method in self._wire.methods}
+
+    def __enter__(self) -> "LabClient":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._channel.close()
+
+    # -- items
+
+    def logins(self) -> list[tuple[str, str, str]]:
+        """The server's issuers: description, address, client."""
+        with _translated():
+            found = self._unary("LoginInfo", self._wire.message("google.protobuf.Empty")())
+        return [(one.description, one.oidc.url, one.oidc.clientId) for one in found.info]
+
+    def items(self, kind: ItemType) -> list[ItemInfo]:
+        """The items of a type."""
+        return _items(self._unary("List", self._wire.ItemTypeRequest(type=int(kind))))
+
+    def find(self, kind: ItemType, word: str) -> int:
+        """The number of an item: a number is one itself, else ``name`` or ``name@instance``.
+
+        Raises:
+            LabError: there is none, or more than one.
+        """
+        if word.isascii() and word.isdecimal():
+            return int(word)
+        name, _, instance = word.partition("@")
+        fitting = [
+            item for item in self.items(kind) if item.name == name and (item.instance or "") == instance
+        ]
+        if not fitting:
+            raise errors.NotThere(
+                f"there is no {kind.name.lower()} {word!r}", hint="`swagent lab list` shows them"
+            )
+        if len(fitting) > 1:
+            numbers = ", ".join(str(item.number) for item in fitting)
+            raise errors.NotNow(
+                f"{len(fitting)} are called {word!r}", hint=f"say which by its number: {numbers}"
+            )
+        return fitting[0].number
+
+    def monitor(self, kind: ItemType) -> Iterator[tuple[list[ItemInfo], int | None]]:
+        """What is there, then what comes (items) and what goes (a number), until the server ends it."""
+        with _translated():
+            for event in self._stream("Monitor", self._wire.ItemTypeRequest(type=int(kind))):
+                if event.WhichOneof("event") == "remove":
+                    yield [], event.remove
+                else:
+                    yield _items(event.add), None
+
+    def properties(self, kind: ItemType, number: int) -> dict[str, str]:
+        """The properties of an item, sorted."""
+        found = self._unary("ItemProperties", self._wire.ItemPropertiesRequest(type=int(kind), item=number))
+        return dict(sorted((one.key, one.value) for one in found.property))
+
+    # -- devices
+
+    def device(self, number: int) -> Iterator[DeviceInfo]:
+        """How a device is, and again after each change."""
+        with _translated():
+            for state in self._stream("DeviceInfo", self._wire.DeviceRequest(device=number)):
+                yield DeviceInfo(
+                    {one.name: one.id if one.HasField("id") else None for one in state.consoles},
+                    {one.name: one.id if one.HasField("id") else None for one in state.volumes},
+                    {
+                        one.name: (one.depends if one.HasField("depends") else None, one.available)
+                        for one in state.modes
+                    },
+                    state.current_mode if state.HasField("current_mode") else None,
+                )
+
+    def change_mode(self, device: int, mode: str) -> None:
+        """Have a device go through the steps of a mode; returns when it has."""
+        self._unary("DeviceChangeMode", self._wire.DeviceModeRequest(device=device, mode=mode))
+
+    def change_actuator(self, actuator: int, parameters: Mapping[str, object]) -> None:
+        """Switch an actuator."""
+        request = self._wire.ActuatorModeRequest(actuator=actuator)
+        request.parameters.update(parameters)
+        self._unary("ActuatorChangeMode", request)
+
+    # -- consoles
+
+    def configure(self, console: int, parameters: Mapping[str, object]) -> None:
+        """Set parameters of a console."""
+        request = self._wire.ConsoleConfigureRequest(console=console)
+        request.parameters.update(parameters)
+        self._unary("ConsoleConfigure", request)
+
+    def output(
+        self, console: int, *, replay: bool = False, begun: Callable[[], None] = lambda: None
+    ) -> Iterator[bytes]:
+        """What a board says, with ``replay`` from before too; ``begun`` is called when the server listens for us."""
+        request = self._wire.ConsoleOutputRequest(console=console)
+        with _translated():
+            call = self._stream("ConsoleStreamOutput", request, [(REPLAY, "1")] if replay else [])
+            call.initial_metadata()
+            begun()
+            for piece in call:
+                yield piece.data
+
+    def type(self, console: int, pieces: Iterable[bytes]) -> None:
+        """Type all of these; returns when the last one is with the board."""
+
+        def requests() -> Iterator[Any]:
+            yield self._wire.ConsoleInputRequest(console=console)
+            for piece in pieces:
+                yield self._wire.ConsoleInputRequest(data=piece)
+
+        self._unary("ConsoleStreamInput", requests())
+
+    # -- volumes
+
+    def targets(self, volume: int) -> tuple[list[Target], bool]:
+        """The targets of a volume, and whether these are all."""
+        found = self._unary("VolumeInfo", self._wire.VolumeRequest(volume=volume))
+        return [_target(one) for one in found.target], found.exhaustive
+
+    def commit(self, volume: int) -> None:
+        """Have the board use what was written."""
+        self._unary("VolumeCommit", self._wire.VolumeRequest(volume=volume))
+
+    def erase(self, volume: int, target: str) -> None:
+        """Erase a target."""
+        self._unary("VolumeErase", self._wire.VolumeEraseRequest(volume=volume, target=target))
+
+    def write(
+        self,
+        volume: int,
+        target: str,
+        data: BinaryIO,
+        *,
+        length_bytes: int | None = None,
+        offset_bytes: int = 0,
+        progress: Callable[[int], None] = lambda n_bytes: None,
+    ) -> int:
+        """Write to a target, from ``offset_bytes`` on, and finish; how many bytes it was.
+
+        Args:
+            volume: its number.
+            target: its name.
+            data: what to write.
+            length_bytes: how many there are, None when nobody knows.
+            offset_bytes: where the first byte goes.
+            progress: told of each piece that the server has written.
+
+        Raises:
+            LabError: it cannot be written; nothing may be believed of the target then.
+        """
+        with self._io(volume, target, length_bytes) as (found, ask, replies):
+            if not found.writable or (offset_bytes and not found.seekable):
+                raise errors.NotSupported(
+                    f"{target!r} cannot be written {'there' if found.writable else ''}".rstrip()
+                )
+            piece_bytes = (
+                PIECE_BYTES // (found.block_bytes or _BLOCK_BYTES) * (found.block_bytes or _BLOCK_BYTES)
+            )
+            sent, waiting, done = offset_bytes, 0, 0
+
+            def take() -> None:
+                nonlocal waiting, done
+                written = next(replies).write.written
+                waiting -= 1
+                done += written
+                progress(written)
+
+            while piece := _whole_piece(data, piece_bytes):
+                ask(self._wire.VolumeIoRequest(write=self._wire.VolumeIoWrite(data=piece, offset=sent)))
+                sent += len(piece)
+                waiting += 1
+                if waiting > 2:
+                    take()
+            while waiting:
+                take()
+            ask(self._wire.VolumeIoRequest(shutdown=self._wire.VolumeIoShutdown()))
+            next(replies)
+            return done
+
+    def read(
+        self,
+        volume: int,
+        target: str,
+        out: BinaryIO,
+        *,
+        length_bytes: int | None = None,
+        offset_bytes: int = 0,
+        progress: Callable[[int], None] = lambda n_bytes: None,
+    ) -> int:
+        """Read from a target to its end, or at most ``length_bytes``; how many bytes it was.
+
+        Raises:
+            LabError: it cannot be read.
+        """
+        with self._io(volume, target, None) as (found, ask, replies):
+            if not found.readable or (offset_bytes and not found.seekable):
+                raise errors.NotSupported(
+                    f"{target!r} cannot be read {'there' if found.readable else ''}".rstrip()
+                )
+            done = 0
+            while length_bytes is None or done < length_bytes:
+                wanted = READ_BYTES if length_bytes is None else min(READ_BYTES, length_bytes - done)
+                request = self._wire.VolumeIoRead(length=wanted, offset=offset_bytes + done)
+                ask(self._wire.VolumeIoRequest(read=request))
+                data = next(replies).read.data
+                if not data:
+                    break
+                out.write(data)
+                done += len(data)
+                progress(len(data))
+            return done
+
+    @contextmanager
+    def _io(
+        self, volume: int, target: str, length_bytes: int | None
+    ) -> Iterator[tuple[Target, Callable[[Any], None], Iterator[Any]]]:
+        """A target in use: what it is, what sends a request, and the replies in order."""
+        wire = self._wire
+        asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        asked.put(
+            wire.VolumeIoRequest(
+                target=wire.VolumeIoTarget(volume=volume, target=target, length=length_bytes)
+            )
+        )
+        with _translated():
+            call = self._calls["VolumeIo"](iter(asked.get, None), metadata=self._metadata)
+            ended = threading.Event()
+            try:
+                yield _target(next(call).target.target), asked.put, call
+                ended.set()
+            finally:
+                asked.put(None)
+                if not ended.is_set():
+                    call.cancel()
+
+    # -- calls
+
+    def _call(self, method: Any) -> Any:
+        makers = {
+            (False, False): self._channel.unary_unary,
+            (False, True): self._channel.unary_stream,
+            (True, False): self._channel.stream_unary,
+            (True, True): self._channel.stream_stream,
+        }
+        return makers[method.streams_requests, method.streams_replies](
+            f"/{SERVICE}/{method.name}",
+            request_serializer=self._wire.message(method.request).SerializeToString,
+            response_deserializer=self._wire.message(method.reply).FromString,
+        )
+
+    def _unary(self, name: str, request: Any) -> Any:
+        with _translated():
+            return self._calls[name](request, metadata=self._metadata)
+
+    def _stream(self, name: str, request: Any, more: list[tuple[str, str]] | None = None) -> Any:
+        return self._calls[name](request, metadata=[*self._metadata, *(more or [])])
+
+
+def read_token(path: str) -> str:
+    """The token in the first line of a file.
+
+    Raises:
+        SettingsError: it cannot be read, or holds none.
+    """
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            token = file.readline(64 * 1024).strip()
+    except OSError as exc:
+        raise SettingsError(f"cannot read the token {path}: {exc.strerror}") from exc
+    if len(token) < 16:
+        raise SettingsError(f"there is no token in {path}")
+    return token
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    import grpc
+
+    try:
+        yield
+    except grpc.RpcError as exc:
+        name = exc.code().name if hasattr(exc, "code") else "UNKNOWN"
+        details = (exc.details() if hasattr(exc, "details") else "") or f"the server answered {name}"
+        raise _CLASSES.get(name, LabError)(details) from exc
+    except StopIteration as exc:
+        raise errors.Gone("the server ended the call too early") from exc
+
+
+def _whole_piece(data: BinaryIO, n_bytes: int) -> bytes:
+    """A piece of exactly so many bytes, or what is left; pipes give less than asked for."""
+    found = data.read(n_bytes)
+    while found and len(found) < n_bytes:
+        more = data.read(n_bytes - len(found))
+        if not more:
+            break
+        found += more
+    return found
+
+
+def _items(given: Any) -> list[ItemInfo]:
+    return [
+        ItemInfo(one.id, one.name, one.instance if one.HasField("instance") else None) for one in given.item
+    ]
+
+
+def _target(one: Any) -> Target:
+    return Target(
+        one.name,
+        one.readable,
+        one.writable,
+        one.seekable,
+        one.size if one.HasField("size") else None,
+        one.blocksize if one.HasField("blocksize") and one.blocksize else None,
+    )
+
+
+def size_of(file: BinaryIO) -> int | None:
+    """How many bytes a file has, None of what is not seekable."""
+    try:
+        return os.fstat(file.fileno()).st_size if file.seekable() else None
+    except OSError:
+        return None

@@ -1,0 +1,217 @@
+"""The lab's server: reads its configuration, starts providers and devices, and listens."""
+
+import asyncio
+import ipaddress
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from swagent.errors import RegistrationError, SettingsError, SwagentError
+from swagent.plugins import Registry
+
+from .auth import authenticator
+from .config import LabConfig, Oidc
+from .devices import Device
+from .items import NAME
+from .lab import BUILT_INS, SHELF, Lab, Provide, Provision
+from .service import Service
+from .wire import PORT, head, year_2023
+
+DEFAULT_LISTEN = "[::1]"
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.so_reuseport", 0),  # a port that another server has is an error, not a lottery
+    # clients send no keepalive: who is gone must be found from here, or their consoles and volumes stay taken
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+_GRACE_S = 2.0
+
+
+def address_of(listen: str) -> str:
+    """Where to listen, as ``[::1]:6683``; an address without a port gets the lab's.
+
+    Raises:
+        SettingsError: it is no address; names are not taken.
+    """
+    text = listen or DEFAULT_LISTEN
+    host, port = text, str(PORT)
+    if text.startswith("["):
+        inner, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise _no_address(text)
+        host, port = inner, rest[1:] or port
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise _no_address(text) from None
+    if not (port.isascii() and port.isdecimal() and int(port) <= 65535):
+        raise _no_address(text)
+    return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"
+
+
+def _no_address(text: str) -> SettingsError:
+    return SettingsError(
+        f"{text[:80]!r} is no address to listen on", hint="write 127.0.0.1, [::1]:6683 or 0.0.0.0:6683"
+    )
+
+
+class LabServer:
+    """A lab that is served.
+
+    Args:
+        config: what it is made of.
+        listen: overrides the configuration's address; "" does not.
+        legacy: speak the wire of 2023.
+        log: takes sentences for people.
+
+    Raises:
+        SettingsError: something in the configuration cannot be.
+        RegistrationError: a library is missing.
+
+    Attributes:
+        lab: the registries.
+        port: where it listens, once it has started.
+    """
+
+    def __init__(
+        self, config: LabConfig, *, listen: str = "", legacy: bool = False, log: Callable[[str], None]
+    ) -> None:
+        self._config = config
+        self._address = address_of(listen or config.server.listen)
+        self._log = log
+        self.lab = Lab()
+        self.port = 0
+        self._service = Service(
+            self.lab,
+            year_2023() if legacy else head(),
+            authenticator=authenticator(config.server.authentication),
+            logins=tuple(one for one in config.server.authentication if isinstance(one, Oidc)),
+            log=log,
+        )
+        self._works = self._providers()
+        self._devices = [
+            Device(
+                rule,
+                consoles=self.lab.consoles,
+                volumes=self.lab.volumes,
+                actuators=self.lab.actuators,
+                log=log,
+            )
+            for rule in config.devices
+        ]
+
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """Serve until it is cancelled.
+
+        Args:
+            started: called when clients can come.
+
+        Raises:
+            SettingsError: it cannot listen there, or its certificate cannot be used.
+        """
+        try:
+            server = self._listen()
+        except SettingsError:
+            self.forget()
+            raise
+        await server.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for rule, device in zip(self._config.devices, self._devices, strict=True):
+                    tasks.create_task(device.run())
+                    self.lab.devices.add({NAME: rule.name}, device)
+                for name, work in self._works:
+                    tasks.create_task(self._provide(name, work))
+                started()
+                await server.wait_for_termination()
+        finally:
+            await server.stop(_GRACE_S)
+            for item in self.lab.consoles.items():
+                await item.what.close()
+
+    @property
+    def address(self) -> str:
+        """Where clients find it, once it has started."""
+        scheme = "https" if self._config.server.chain else "http"
+        return f"{scheme}://{self._address.rpartition(':')[0]}:{self.port}"
+
+    def forget(self) -> None:
+        """It will not run; what was made ready is given up."""
+        for _, work in self._works:
+            work.close()
+
+    def _providers(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+        shelf: Registry[Provide] = Registry(SHELF)
+        shelf.add_built_ins("swagent.lab.providers", BUILT_INS)
+        works: list[tuple[str, Coroutine[Any, Any, None]]] = []
+        for rule in self._config.providers:
+            provide = shelf.get(rule.kind)
+            if provide is None:
+                from difflib import get_close_matches
+
+                near = get_close_matches(rule.kind, shelf.names(), n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(shelf.names())}"
+                raise SettingsError(f"{rule.where}: there is no provider {rule.kind[:80]!r}", hint=hint)
+            works.append((rule.name, provide(Provision(rule, self.lab, self._log))))
+        return works
+
+    async def _provide(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """A provider that fails ends alone, said once; the lab goes on."""
+        try:
+            await work
+        except SwagentError as exc:
+            self._log(f"provider {name} has ended: {exc.message}")
+        except Exception as exc:  # noqa: BLE001 - one provider's bug must not cost all the others
+            self._log(f"provider {name} has ended by {type(exc).__name__}: {exc}")
+
+    def _listen(self) -> Any:
+        import grpc
+
+        server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers((self._service.handlers(),))
+        try:
+            if self._config.server.chain:
+                self.port = server.add_secure_port(self._address, self._credentials())
+            else:
+                self.port = server.add_insecure_port(self._address)
+        except RuntimeError as exc:
+            raise SettingsError(
+                f"cannot listen on {self._address}", hint="does another server have it?"
+            ) from exc
+        if not self.port:
+            raise SettingsError(f"cannot listen on {self._address}", hint="does another server have it?")
+        return server
+
+    def _credentials(self) -> Any:
+        import grpc
+
+        from swagent.crypto.keys import read_secret_file
+
+        rule = self._config.server
+        try:
+            with open(rule.chain, "rb") as file:
+                chain = file.read()
+        except OSError as exc:
+            raise SettingsError(f"cannot read the certificate chain {rule.chain}: {exc.strerror}") from exc
+        return grpc.ssl_server_credentials([(read_secret_file(rule.key, "key file"), chain)])
+
+
+def needs_grpc() -> None:
+    """See that the libraries are there.
+
+    Raises:
+        RegistrationError: they are not.
+    """
+    os.environ.setdefault(
+        "GRPC_VERBOSITY", "NONE"
+    )  # its own complaints repeat ours, with places in its source
+    try:
+        import grpc  # noqa: F401 - only whether it is there
+    except ImportError as exc:
+        raise RegistrationError("the lab needs grpcio", hint="pip install 'swagent[lab]'") from exc
