@@ -10,13 +10,15 @@ from .options import Args, Option
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from swagent.clock import Clock
     from swagent.crypto.imagekey import ImageKey
     from swagent.events import EventBus
     from swagent.model import EcuInstaller
     from swagent.uptane.codecs import Codec
     from swagent.uptane.signing import Signer
+    from swagent.uptane_client.medium import Medium
     from swagent.uptane_client.parts import Parts
-    from swagent.uptane_client.sources import DirectorService, TimeSource
+    from swagent.uptane_client.sources import DirectorService, Source, TimeSource
 
 DIALECTS = ("tuf1", "ak", "ref-json", "ref-der")
 WHO, WHERE, HOW, OUT = "who this is", "where things come from", "how to behave", "output"
@@ -84,8 +86,13 @@ def needed(args: Args, name: str) -> str:
     return value
 
 
-def make_parts(args: Args, bus: "EventBus") -> "Parts":
+def make_parts(args: Args, bus: "EventBus", medium: "Medium | None" = None) -> "Parts":
     """What a Primary works with, as the options describe it; its state folder is locked.
+
+    Args:
+        args: the options.
+        bus: hears of events.
+        medium: the repositories, in the place of those that options name.
 
     Raises:
         UsageError: an option is missing or makes no sense.
@@ -100,7 +107,6 @@ def make_parts(args: Args, bus: "EventBus") -> "Parts":
     from swagent.uptane_client.images import ImageStore
     from swagent.uptane_client.parts import Identity, Parts, Policy
     from swagent.uptane_client.provision import key_from_fact
-    from swagent.uptane_client.sources import RepositorySource
     from swagent.uptane_client.vehicle import Vehicle
 
     state = needed(args, "state")
@@ -108,8 +114,7 @@ def make_parts(args: Args, bus: "EventBus") -> "Parts":
     clock = SystemClock()
     encoding, rules = codec(dialect), BY_DIALECT[dialect]
     identity = Identity(args.get("vin") or "", needed(args, "ecu-serial"), needed(args, "hardware-id"))
-    director = RepositorySource(needed(args, "director"), clock)
-    image = RepositorySource(needed(args, "image-repo"), clock)
+    director, image = _sources(args, clock, medium)
     lock_state(state)
     metadata = FileStore(os.path.join(state, "metadata"), encoding.extension)
     vehicle = Vehicle(os.path.join(state, "vehicle.sqlite"))
@@ -143,6 +148,19 @@ def make_parts(args: Args, bus: "EventBus") -> "Parts":
     return parts._replace(
         time=_time_source(args, parts), service=_service(args, parts), installers=_installers(args, bus)
     )
+
+
+def _sources(args: Args, clock: "Clock", medium: "Medium | None") -> "tuple[Source, Source]":
+    """The Director's repository and the Image repository."""
+    from swagent.uptane.metadata import DIRECTOR, IMAGE
+    from swagent.uptane_client.sources import RepositorySource
+
+    if medium is None:
+        director, image = needed(args, "director"), needed(args, "image-repo")
+        return RepositorySource(director, clock), RepositorySource(image, clock)
+    from swagent.uptane_client.medium import MediumSource
+
+    return MediumSource(medium, DIRECTOR), MediumSource(medium, IMAGE)
 
 
 def make_signer(args: Args, state: str, encoding: "Codec") -> "Signer":

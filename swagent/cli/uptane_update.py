@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 from swagent.errors import SwagentError, UsageError
 
 from .options import Args, Command, Option
-from .uptane_parts import HOW, IDENTITY_OPTIONS, OUT, POLICY_OPTIONS, SOURCE_OPTIONS, make_parts
+from .uptane_parts import HOW, IDENTITY_OPTIONS, OUT, POLICY_OPTIONS, SOURCE_OPTIONS, WHERE, make_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from swagent.events import EventBus
     from swagent.uptane_client.primary import Primary
 
 COMMAND = Command(
@@ -20,6 +21,12 @@ COMMAND = Command(
     options=(
         *IDENTITY_OPTIONS,
         *SOURCE_OPTIONS,
+        Option(
+            "medium",
+            metavar="DIR",
+            group=WHERE,
+            help="install from this memory stick or folder instead, as PURE-2 has it; without a network",
+        ),
         Option("once", group=HOW, help="one cycle, then end; must be given"),
         *POLICY_OPTIONS,
         Option("json", group=OUT, help="one event a line, for programs"),
@@ -27,6 +34,8 @@ COMMAND = Command(
     examples=(
         "swagent uptane update --once --state /var/lib/swagent/uptane --director https://d/VIN "
         "--image-repo https://i --ecu-serial GW1 --hardware-id gateway",
+        "swagent uptane update --once --state /var/lib/swagent/uptane --medium /media/stick "
+        "--ecu-serial GW1 --hardware-id gateway",
     ),
 )
 
@@ -52,7 +61,6 @@ def one_cycle(
 
     from .screen import Screen
     from .uptane_lines import Lines
-    from .uptane_service import Log, stop_by_signal, with_flow
 
     bus = EventBus()
     if args.on("json"):
@@ -63,8 +71,7 @@ def one_cycle(
         screen = Screen(bus, Lines(sys.stdout, chatty=not fetch))
     primary = None
     try:
-        parts, _ = with_flow(args, make_parts(args, bus), stop_by_signal(), Log(bus))
-        primary = Primary(parts._replace(policy=parts.policy._replace(fetch=fetch, install=install)))
+        primary = _primary(args, bus, fetch=fetch, install=install)
         (step or Primary.cycle)(primary)
     except SwagentError as exc:
         if not args.on("json"):
@@ -75,3 +82,24 @@ def one_cycle(
     finally:
         screen.close()
     return 0
+
+
+def _primary(args: Args, bus: "EventBus", *, fetch: bool, install: bool) -> "Primary":
+    """A Primary, of the repositories that the options name or of a medium."""
+    from swagent.uptane_client.carried import CarriedPrimary
+    from swagent.uptane_client.medium import Medium
+    from swagent.uptane_client.primary import Primary
+
+    from .uptane_service import Log, stop_by_signal, with_flow
+
+    path = args.get("medium")
+    if path is not None:
+        dialect = args.get("dialect") or "tuf1"
+        if dialect.startswith("ref-"):
+            raise UsageError(f"--medium: the dialect {dialect} has no updates from a medium")
+        if args.on("trust-on-first-use"):
+            raise UsageError("--trust-on-first-use: whoever made a medium is not to be trusted for that")
+    medium = Medium(path) if path is not None else None
+    parts, _ = with_flow(args, make_parts(args, bus, medium), stop_by_signal(), Log(bus))
+    parts = parts._replace(policy=parts.policy._replace(fetch=fetch, install=install))
+    return CarriedPrimary(parts) if medium is not None else Primary(parts)

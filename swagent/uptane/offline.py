@@ -163,6 +163,8 @@ class OfflineImage(Repository):
 def assign_offline(body: Targets, ecus: Mapping[str, str], *, vin: str, rules: Rules) -> dict[str, Target]:
     """Which image of a medium is for which ECU: for its serial where one is named, else for its hardware.
 
+    A target names afterwards the ECUs of this vehicle that it is for.
+
     A medium is for many vehicles: images for others are passed over.
 
     Args:
@@ -183,21 +185,26 @@ def assign_offline(body: Targets, ecus: Mapping[str, str], *, vin: str, rules: R
         judge(target.path, repository=DIRECTOR)
         if not target.ecus and not target.hardware_ids:
             raise _bad_ecu(f"{target.path} does not say what it is for", "an ECU or a hardware id", "neither")
-        for serial, hardware in ecus.items():
-            if target.ecus:
-                if serial not in target.ecus:
-                    continue
-                judge_hardware(target, target.ecus[serial], hardware, repository=DIRECTOR)
-            elif not hardware or hardware not in (target.hardware_ids or ()):
-                continue
+        fitting = {serial: hardware for serial, hardware in ecus.items() if _fits(target, serial, hardware)}
+        for serial in fitting:
             if serial in by_ecu:
                 raise _bad_ecu(
                     f"the medium has two images for the ECU {serial[:60]}: {by_ecu[serial].path} and {target.path}",
                     "one image for each ECU",
                     serial[:60],
                 )
-            by_ecu[serial] = target
+            by_ecu[serial] = target._replace(ecus=fitting)
     return by_ecu
+
+
+def _fits(target: Target, serial: str, hardware: str) -> bool:
+    """Whether an image is for this ECU."""
+    if not target.ecus:
+        return bool(hardware) and hardware in (target.hardware_ids or ())
+    if serial not in target.ecus:
+        return False
+    judge_hardware(target, target.ecus[serial], hardware, repository=DIRECTOR)
+    return True
 
 
 def _bad_ecu(message: str, expected: str, found: str) -> BadEcuId:

@@ -16,7 +16,7 @@ from swagent.uptane.signing import Signer
 from .desk import HandOver
 from .files import FileStore
 from .images import ImageStore
-from .sources import DirectorService, RepositorySource, TimeSource
+from .sources import DirectorService, Source, TimeSource
 from .vehicle import Vehicle
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Parts(NamedTuple):
     identity: Identity
     codec: Codec
     rules: Rules
-    director: RepositorySource
-    image: RepositorySource
+    director: Source
+    image: Source
     metadata: FileStore
     vehicle: Vehicle
     images: ImageStore

@@ -6,7 +6,7 @@ vehicle unable to be updated: stored metadata, images and what ECUs run stay as 
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from swagent.errors import (
     AttestedTimeError,
@@ -24,10 +24,13 @@ from swagent.uptane.reports import InstalledImage
 
 from .installing import Installing
 from .news import News
+from .offline import DirectorRefresh
 from .parts import Parts
 from .refresh import Refresh
 from .reporting import Reporting, timekeeper
 from .vehicle import DOWNLOAD_FAILED, Ecu
+
+R = TypeVar("R", bound=Refresh)
 
 
 class Cycle(NamedTuple):
@@ -163,7 +166,7 @@ class Primary:
     def _wanted(self, assigned: Assigned) -> dict[str, Target]:
         ecus = self._parts.vehicle.ecus()
         return {
-            serial: target for serial, target in assigned.by_ecu.items() if not _runs(ecus[serial], target)
+            serial: target for serial, target in assigned.by_ecu.items() if not runs(ecus[serial], target)
         }
 
     # -- time
@@ -195,6 +198,17 @@ class Primary:
             UptaneError: something does not pass.
             TransportError: something is not to be had.
         """
+        if repository != DIRECTOR:
+            image = self._begun(Refresh, IMAGE, now_s)
+            image.run()
+            return image
+        director = self._begun(DirectorRefresh, DIRECTOR, now_s)
+        director.run()
+        director.follow_offline(lambda line: self._news.log("warn", line))
+        return director
+
+    def _begun(self, kind: type[R], repository: str, now_s: float) -> R:
+        """A repository as it is stored, to be brought up to date."""
         parts = self._parts
         source = parts.director if repository == DIRECTOR else parts.image
 
@@ -203,9 +217,7 @@ class Primary:
             self._news.log("debug", f"fetching {name} of the {repository} repository")
             return source.metadata(name, max_bytes)
 
-        refresh = Refresh(repository, parts.codec, parts.rules, fetch, parts.metadata, now_s=now_s)
-        refresh.run()
-        return refresh
+        return kind(repository, parts.codec, parts.rules, fetch, parts.metadata, now_s=now_s)
 
     def _stored(self, repository: str, now_s: float) -> Refresh:
         """One repository's metadata as it was verified last."""
@@ -315,7 +327,7 @@ class Primary:
         parts.handover.give({DIRECTOR: director.files(), IMAGE: image.files()})
 
 
-def _runs(ecu: Ecu, target: Target) -> bool:
+def runs(ecu: Ecu, target: Target) -> bool:
     """Whether an ECU runs an image already."""
     return (
         ecu.installed.path == target.path

@@ -88,6 +88,9 @@ class Refresh:
         SettingsError: there is no root.
     """
 
+    kind: type[Repository] = Repository
+    repository: Repository
+
     def __init__(
         self, name: str, codec: Codec, rules: Rules, fetch: Fetch, store: Store, *, now_s: float
     ) -> None:
@@ -98,7 +101,7 @@ class Refresh:
         root = store.load(name, ROOT)
         if root is None:
             raise _no_root(name)
-        self.repository = Repository(name, codec, rules, root, now_s, store.floors(name))
+        self.repository = self.kind(name, codec, rules, root, now_s, store.floors(name))
         self._name = name
         self._pending: dict[str, bytes] = {}
         self._stored_floors = self.repository.floors

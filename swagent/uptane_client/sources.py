@@ -14,6 +14,41 @@ OPTIONS = HttpOptions(retries=2, retry_wait_s=0.5, timeout_s=20.0)
 METADATA_FOLDER, TARGETS_FOLDER = "metadata", "targets"
 
 
+class Source(Protocol):
+    """One repository."""
+
+    def metadata(self, name: str, max_bytes: int) -> bytes | None:
+        """A metadata file, None when it is not there.
+
+        Args:
+            name: such as ``2.root.json``; a role's name may hold anything, and is quoted here.
+            max_bytes: read no more than one byte beyond.
+
+        Raises:
+            TransportError: whether it is there cannot be told.
+        """
+        ...
+
+    def images(self, target: Target) -> Sequence[tuple[Folder, str]]:
+        """Where an image may lie: folders, and its name in each."""
+        ...
+
+    def attend(self, waiting: Callable[[], None]) -> None:
+        """Say who is asked while nothing comes; it may raise to stop."""
+        ...
+
+
+def image_names(target: Target) -> list[str]:
+    """How an image may be called: by its plain name, and by those that begin with a hash."""
+    folder, slash, name = target.path.rpartition("/")
+    hashed = [
+        f"{folder}{slash}{target.hashes[word]}.{name}"
+        for word in ("sha256", "sha512")
+        if word in target.hashes
+    ]
+    return [target.path, *hashed]
+
+
 class RepositorySource:
     """One repository: metadata below ``metadata/`` or right at the address, images below ``targets/``.
 
@@ -58,14 +93,8 @@ class RepositorySource:
         return None
 
     def images(self, target: Target) -> Sequence[tuple[Folder, str]]:
-        """Where an image may lie: under its plain name, and under those that begin with a hash."""
-        folder, slash, name = target.path.rpartition("/")
-        hashed = [
-            f"{folder}{slash}{target.hashes[word]}.{name}"
-            for word in ("sha256", "sha512")
-            if word in target.hashes
-        ]
-        return [(self._images, each) for each in (target.path, *hashed)]
+        """Where an image may lie."""
+        return [(self._images, name) for name in image_names(target)]
 
     def attend(self, waiting: Callable[[], None]) -> None:
         """Say who is asked while a server brings nothing; it may raise to stop."""

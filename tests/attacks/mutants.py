@@ -39,6 +39,7 @@ PARTIAL = "uptane/partial.py"
 IMAGES = "uptane/images.py"
 PATHS = "uptane/paths.py"
 BUNDLE = "uptane_client/bundle.py"
+MEDIA, OFFLINE = "uptane/offline.py", "attacks/test_offline.py"
 PRIMARY = "uptane_client/primary.py"
 SECONDARY = "uptane_client/secondary.py"
 
@@ -698,5 +699,174 @@ MUTANTS = [
         "passing = _Passing(JudgedImage(watched, form.path, form.length_bytes, form.hashes))",
         "passing = _Passing(watched)  # type: ignore[arg-type]",
         ("uptane_client/test_passthrough.py",),
+    ),
+    *(
+        Mutant(f"offline-{name}", file, check, instead, (f"{OFFLINE}::{tests}",), "not ak")
+        for name, file, check, instead, tests in (
+            ("allowed", MEDIA, "if not self.allows_offline:", "if False:", "TestTheDirector"),
+            (
+                "older",
+                MEDIA,
+                "(from_medium and new.version <= there.version)",
+                "(from_medium and False)",
+                "TestNewerAndOlder",
+            ),
+            (
+                "older-online",
+                MEDIA,
+                "(from_medium and new.version <= there.version)",
+                "new.version <= there.version",
+                "TestOnline",
+            ),
+            (
+                "snapshot-signatures",
+                MEDIA,
+                "            return False\n        self._judge_signatures(new, OFFLINE_SNAPSHOT, ROOT)\n",
+                "            return False\n",
+                "TestTheDirector",
+            ),
+            (
+                "recalled-signatures",
+                MEDIA,
+                "            self._judge_signatures(document, OFFLINE_SNAPSHOT, ROOT)\n",
+                "",
+                "TestNewerAndOlder",
+            ),
+            (
+                "snapshot-version",
+                MEDIA,
+                "        self._judge_version(new, OFFLINE_SNAPSHOT, self.floors.offline_snapshot)\n",
+                "",
+                "TestNewerAndOlder",
+            ),
+            (
+                "snapshot-floors",
+                MEDIA,
+                "floors.get(name, 0),\n                OFF",
+                "0,\n                OFF",
+                "TestNewerAndOlder",
+            ),
+            (
+                "snapshot-expiry",
+                MEDIA,
+                "        self._judge_expiry(self.offline_snapshot, OFFLINE_SNAPSHOT)\n",
+                "",
+                "TestTheDirector",
+            ),
+            (
+                "targets-facts",
+                MEDIA,
+                "        self._judge_facts(new, facts, OFFLINE_TARGETS)\n",
+                "",
+                "TestTheDirector",
+            ),
+            (
+                "targets-signatures",
+                MEDIA,
+                "        self._judge_signatures(new, OFFLINE_TARGETS, ROOT)\n",
+                "",
+                "TestTheDirector",
+            ),
+            (
+                "targets-version",
+                MEDIA,
+                "        self._judge_listed_version(new, facts, OFFLINE_TARGETS, OFFLINE_SNAPSHOT)\n",
+                "",
+                "TestTheDirector",
+            ),
+            (
+                "targets-expiry",
+                MEDIA,
+                "        self._judge_expiry(new, OFFLINE_TARGETS)\n",
+                "",
+                "TestTheDirector",
+            ),
+            (
+                "delegations",
+                MEDIA,
+                "        self._judge_no_delegations(body_of(new, Targets), OFFLINE_TARGETS)\n",
+                "",
+                "TestTheDirector",
+            ),
+            (
+                "image-signatures",
+                MEDIA,
+                "        self._judge_signatures(new, SNAPSHOT, ROOT)\n",
+                "",
+                "TestTheMedium::test_an_image_snapshot_by_somebody_else",
+            ),
+            (
+                "image-rollback",
+                MEDIA,
+                "        self._judge_not_rolled_back(new)\n",
+                "",
+                "TestNewerAndOlder",
+            ),
+            (
+                "vehicle",
+                MEDIA,
+                "    judge_vehicle(body, vin",
+                "    () and judge_vehicle(body, vin",
+                "TestTheDirector",
+            ),
+            (
+                "two-images",
+                MEDIA,
+                "            if serial in by_ecu:",
+                "            if False:",
+                "TestTheDirector",
+            ),
+            (
+                "for-nobody",
+                MEDIA,
+                "if not target.ecus and not target.hardware_ids:",
+                "if False:",
+                "TestTheDirector",
+            ),
+            (
+                "hardware",
+                MEDIA,
+                "    judge_hardware(target, target.ecus[serial], hardware, repository=DIRECTOR)\n",
+                "",
+                "TestTheDirector",
+            ),
+            ("names", MEDIA, "        judge(target.path, repository=DIRECTOR)\n", "", "TestTheDirector"),
+            (
+                "fast-forward",
+                REPOSITORY,
+                "if before[0] and after[0] and before != after:",
+                "if False:",
+                "TestNewerAndOlder",
+            ),
+            (
+                "floors-kept",
+                REPOSITORY,
+                "if before[0] and after[0] and before != after:",
+                "if before != after:",
+                "TestNewerAndOlder",
+            ),
+            ("one-file", "uptane_client/offline.py", "if len(found) != 1:", "if not found:", "TestTheMedium"),
+            (
+                "others",
+                "uptane_client/carried.py",
+                "        self._judge_others(body, by_ecu, image)\n",
+                "",
+                "TestTheDirector",
+            ),
+            (
+                "links",
+                "uptane_client/medium.py",
+                "os.O_DIRECTORY | os.O_NOFOLLOW",
+                "os.O_DIRECTORY",
+                "TestTheMedium",
+            ),
+            (
+                "plain-files",
+                "uptane_client/medium.py",
+                "if not stat.S_ISREG(",
+                "if stat.S_ISDIR(",
+                "TestTheMedium",
+            ),
+        )
     ),
 ]

@@ -1,7 +1,7 @@
 """Every attack that a vehicle must notice, and the tests that show it; a row without a living test fails.
 
 The rows are those of our notes on Uptane (uptane §7) in which a Primary (P), a full Secondary (S), a partial one (s) or
-a Director (D) has to do something.
+a Director (D) has to do something; row 36 is what somebody carries to a vehicle.
 """
 
 import ast
@@ -15,6 +15,7 @@ ENCRYPTED = "attacks/test_encrypted.py"
 REFRESH, VEHICLE = "uptane_client/test_refresh.py", "uptane_client/test_vehicle.py"
 MIRRORS, ROLES, DIRECTOR = "attacks/test_mirrors.py", "attacks/test_roles.py", "attacks/test_director.py"
 MANIFESTS = "attacks/test_manifests.py"
+OFFLINE = "attacks/test_offline.py"
 DELEGATIONS, ARCHIVE, NAMES = (
     "attacks/test_delegations.py",
     "attacks/test_archive.py",
@@ -151,6 +152,10 @@ ROWS: dict[int, tuple[str, tuple[str, ...]]] = {
         "eavesdropping of an encrypted image",
         (f"{ENCRYPTED}::test_plain_bytes_are_nowhere_but_at_their_ecu", f"{ENCRYPTED}::TestLies"),
     ),
+    36: (
+        "updates from a medium (PURE-2)",
+        tuple(f"{OFFLINE}::{name}" for name in ("TestNewerAndOlder", "TestTheDirector", "TestTheMedium")),
+    ),
 }
 
 
@@ -180,4 +185,4 @@ def test_each_row_has_its_tests(row: int) -> None:
 
 
 def test_no_row_is_forgotten() -> None:
-    assert set(range(1, 36)) == ROWS.keys()
+    assert set(range(1, 37)) == ROWS.keys()

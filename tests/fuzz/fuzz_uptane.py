@@ -4,12 +4,16 @@ from contextlib import suppress
 from functools import cache
 
 from swagent.crypto.schemes import from_seed
+from swagent.testing.media import OfflineSimulator
 from swagent.testing.repositories import RepoSimulator, image_target
 from swagent.uptane.codecs import NAMES, codec
 from swagent.uptane.codecs.base import Codec, NotUnderstood
 from swagent.uptane.metadata import NO_MAPPING, Body, Targets
 from swagent.uptane.reports import EcuReport, InstalledImage, TimeAttestation, VehicleReport
 from swagent.uptane.signing import Signer
+
+OFFLINE = 16
+"""As first byte: our own encoding, and the files of updates from a medium."""
 
 
 def one_input(data: bytes) -> None:
@@ -20,12 +24,17 @@ def one_input(data: bytes) -> None:
     signer = _signer(encoding.name)
     raw = data[1:]
     with suppress(NotUnderstood):
-        if what == 0:
-            document = encoding.decode(raw)
+        if what == 0 or data[0] == OFFLINE:
+            offline = data[0] == OFFLINE
+            document = encoding.decode(raw, offline=offline)
             again = encoding.encode(
-                document.body, version=document.version, expires_s=document.expires_s, signers=(signer,)
+                document.body,
+                version=document.version,
+                expires_s=document.expires_s,
+                signers=(signer,),
+                offline=offline,
             )
-            found = encoding.decode(again)
+            found = encoding.decode(again, offline=offline)
             assert _plain(found.body) == _plain(document.body)
             assert (found.version, found.expires_s) == (document.version, document.expires_s)
         elif what == 1:
@@ -77,12 +86,16 @@ def seeds() -> list[bytes]:
     """Every role, report and attestation in every encoding."""
     found = []
     for number, name in enumerate(NAMES):
-        sim = RepoSimulator(name)
+        sim = OfflineSimulator(name) if name == NAMES[0] else RepoSimulator(name)
         sim.targets["a.img"] = image_target("a.img", b"x", "TCU", release_counter=4)
         if name != "ref-der":
             sim.delegate("supplier", ("lib/*",), [image_target("lib/b.img", b"y")], terminating=True)
         sim.publish()
         found += [bytes([number]) + raw for raw in sim.files.values()]
+        if isinstance(sim, OfflineSimulator):
+            sim.offline["set"] = Targets(sim.targets)
+            sim.publish_offline()
+            found += [bytes([OFFLINE]) + raw for raw in (sim.offline_snapshot, *sim.offline_files.values())]
         for what, raw in enumerate(_reports(sim.codec, _signer(name)), 1):
             found.append(bytes([number + 4 * what]) + raw)
     return found

@@ -274,13 +274,16 @@ class World:
     # -- what the vehicle does
 
     def primary(self, **changes: Any) -> Primary:
+        return Primary(self.primary_parts(**changes))
+
+    def primary_parts(self, **changes: Any) -> PrimaryParts:
         installers: dict[str, EcuInstaller] = {PRIMARY: self.installers[PRIMARY]}
         parts = PrimaryParts(
             Identity(VIN, PRIMARY, HARDWARE[PRIMARY]),
             self.codec,
             self.rules,
-            Source(self.director, self.mirror),  # type: ignore[arg-type]  # as much of one as is asked for
-            Source(self.image, self.mirror),  # type: ignore[arg-type]  # the same
+            Source(self.director, self.mirror),
+            Source(self.image, self.mirror),
             self.metadata,
             self.memory,
             ImageStore(str(self.folder / "files" / "primary" / "targets"), self.clock.monotonic_s),
@@ -294,7 +297,7 @@ class World:
             installers=installers,
             boot_id=self.boot_id,
         )
-        return Primary(parts._replace(**changes))
+        return parts._replace(**changes)
 
     def secondary(self, **changes: Any) -> Secondary:
         keys = None
