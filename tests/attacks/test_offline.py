@@ -328,7 +328,7 @@ class TestNewerAndOlder:
         assert carried.world.metadata.floors(DIRECTOR).offline == ((NAME, 2),)
 
     def test_release_counters(self, carried: Carried) -> None:
-        facts = {"hardware_ids": frozenset((HARDWARE[PRIMARY],))}
+        facts: dict[str, Any] = {"hardware_ids": frozenset((HARDWARE[PRIMARY],))}
         carried.offer("info.img", NEW, release_counter=5, **facts)
         carried.installs()
         carried.offer("info.img", b"older", release_counter=4, **facts)

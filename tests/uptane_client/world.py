@@ -119,6 +119,9 @@ class Source:
     def images(self, target: Any) -> list[tuple[Mirror, str]]:
         return [(self.mirror, target.path)]
 
+    def attend(self, waiting: Callable[[], None]) -> None:
+        pass
+
 
 class Installs:
     """An ``EcuInstaller`` that keeps what it got; ``outcome`` is what it says."""
