@@ -364,7 +364,7 @@ class InstallRequest(NamedTuple):
     Attributes:
         name: of the image, for people and for choosing what installs it.
         source: its bytes; the verdict on them arrives with the read that returns 0.
-        length_bytes: exactly how many there are.
+        length_bytes: exactly how many there are, None when nobody said so.
         hashes: algorithm to hex, as they were signed.
         origin: who asks, such as ``uptane``.
         correlation_id: what reports about it shall carry, "" for nothing.
@@ -375,7 +375,7 @@ class InstallRequest(NamedTuple):
 
     name: str
     source: Reader
-    length_bytes: int
+    length_bytes: int | None
     hashes: Mapping[str, str]
     origin: str
     correlation_id: str = ""

@@ -98,7 +98,9 @@ class Agent:
                 return
             if reply is None:
                 reply = self._backend.order_between(order)
-        self._orders.answer(reply or Reply(is_ack=False))
+        reply = reply or Reply(is_ack=False)
+        self._orders.answer(reply)
+        self._triggered = self._triggered or reply.wakes
 
     def _switch(self, order: Order) -> Reply:
         tree = read_json(order.data)

@@ -96,11 +96,13 @@ class Reply(NamedTuple):
         is_ack: None leaves the message's type as it came.
         data: instead of what came, None leaves that.
         tells_length: whether the length of ``data`` is told too.
+        wakes: whether there is something to do now.
     """
 
     is_ack: bool | None
     data: bytes | None = None
     tells_length: bool = True
+    wakes: bool = False
 
 
 class Orders(Protocol):

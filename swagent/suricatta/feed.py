@@ -1,11 +1,15 @@
 """A file on a server on its way into the installer: verified as it passes, its end held back until that is done."""
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
+from swagent.clock import Clock
 from swagent.errors import HashError, SizeError
 from swagent.model import Reader
+from swagent.net import HttpOptions, open_stream
 
 BLOCK_BYTES = 256 * 1024
 HASHES = ("sha256", "sha1", "md5")
@@ -172,3 +176,58 @@ class Seekable(Source, Protocol):
     def seek(self, position: int) -> None:
         """Go on from there."""
         ...
+
+
+class Fetcher:
+    """Opens files of servers, to be read and verified.
+
+    Args:
+        options: how to fetch.
+        log: hears of broken connections: level and line.
+        cache: path of a file that is the front of the first one that is opened; it is used once. "" for none.
+
+    Attributes:
+        had_cache: whether the file that was opened last began with it.
+    """
+
+    def __init__(
+        self, options: HttpOptions, clock: Clock, log: Callable[[str, str], None], cache: str = ""
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._log = log
+        self._cache = cache
+        self.had_cache = False
+
+    def open(
+        self,
+        url: str,
+        *,
+        go_on: Callable[[], None],
+        length_bytes: int | None = None,
+        hashes: Mapping[str, str] = {},
+    ) -> Vouched:
+        """A file, not yet asked for.
+
+        Args:
+            url: of the file.
+            go_on: asked all the time whether to go on; raises if not.
+            length_bytes: as ``Vouched`` wants it.
+            hashes: likewise.
+
+        Raises:
+            UsageError: the URL makes no sense.
+            SettingsError: a certificate or key cannot be used.
+            RegistrationError: urllib3 is not installed.
+        """
+        stream = open_stream(url, self._options, self._clock)
+        stream.attend(waiting=go_on, tell=self._log)
+        self.had_cache = bool(self._cache) and os.path.exists(self._cache)
+        source = Cached(self._cache, stream) if self.had_cache else stream
+        return Vouched(source, length_bytes=length_bytes, hashes=hashes, go_on=go_on)
+
+    def drop_cache(self) -> None:
+        """What was here already is used once."""
+        if self.had_cache:
+            with suppress(OSError):
+                os.unlink(self._cache)

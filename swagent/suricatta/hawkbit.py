@@ -6,27 +6,27 @@ which keeps it; the ledger keeps for which deployment.
 
 import json
 import os
-from contextlib import suppress
 from functools import partial
 from time import localtime, strftime
 from typing import Any
 
 from swagent.errors import Busy, Cancelled, DeadlineError, HashError, SizeError, SwagentError, TransportError
 from swagent.model import InstallRequest, Outcome
-from swagent.net import open_stream, options_from
+from swagent.net import options_from
 
 from .agent import read_json
 from .api import Order, Reply, Tools
 from .ddi import BadDeployment, Cancel, Chunk, Deployment, File
 from .ddiserver import EXECUTIONS, FINISHED, DdiServer, Rejected
-from .feed import Cached, Vouched
-from .ledger import Entry, Stage
+from .feed import Fetcher, Vouched
+from .ledger import Entry, Stage, Verdict, judge
 
 ATTEMPTS_MAX = 5
 """How often an archive is begun before the deployment is given up."""
 LINES_MAX, ERRORS_MAX = 48, 10
 WAIT = "6"
 PENDING = ("COMMITTED", "TESTING")
+UNKNOWN = "what became of it is not known: another update came after it"
 ACTIVATION, CONFIG, STATUS = 0, 1, 3
 
 
@@ -59,8 +59,8 @@ class Hawkbit:
         self._watch_from_s = 0.0
         self._cancel: tuple[str, Cancel] | None = None
         self._told = ""
-        self._cache: str = tools.words.get("cache", "")
-        self._had_cache = False
+        cache = tools.words.get("cache", "")
+        self._fetcher = Fetcher(self._server.download_options, tools.clock, tools.log, cache)
         if self._ledger.problem:
             tools.log("warn", self._ledger.problem)
 
@@ -159,17 +159,15 @@ class Hawkbit:
             self._ledger.clear()
             return None
         known = self._installer.known(entry.correlation_id)
-        if known.state == "CONFIRMED":
-            return self._next(entry)
-        if known.state == "ROLLED_BACK":
-            return self._ledger.put(entry.closing(success=False, details=("Update Failed.", known.message)))
-        if known.state in PENDING:
-            entry = self._ledger.put(entry._replace(stage=Stage.INSTALLED))
-            if entry.noted != "testing":
-                entry = self._note_testing(entry)
-        elif _is_installed(entry):
-            why = known.message or "what became of it is not known: another update came after it"
-            return self._ledger.put(entry.closing(success=False, details=("Update Failed.", why)))
+        match judge(entry, known.state):
+            case Verdict.GOOD:
+                return self._next(entry)
+            case Verdict.BAD:
+                details = ("Update Failed.", known.message or UNKNOWN)
+                return self._ledger.put(entry.closing(success=False, details=details))
+            case Verdict.PENDING:
+                entry = self._ledger.put(entry._replace(stage=Stage.INSTALLED))
+                return entry if entry.noted == "testing" else self._note_testing(entry)
         return entry
 
     def _next(self, entry: Entry) -> Entry:
@@ -269,7 +267,7 @@ class Hawkbit:
             return
         try:
             for file in (file for chunk in deployment.chunks for file in chunk.files):
-                reader = self._open(file, partial(self._watch, entry))
+                reader = self._open(entry, file)
                 keep(reader, os.path.join(folder, file.name), file.size_bytes)
         except Cancelled:
             self._stopped(entry)
@@ -329,7 +327,7 @@ class Hawkbit:
                 self._report(entry, lines, *done)
                 lines.clear()
 
-        reader = self._open(file, partial(self._watch, entry))
+        reader = self._open(entry, file)
         request = InstallRequest(
             file.name, reader, file.size_bytes, file.hashes, "hawkbit", entry.correlation_id
         )
@@ -341,7 +339,7 @@ class Hawkbit:
             self._stopped(entry)
             return None
         except (HashError, SizeError) as exc:
-            if self._had_cache:
+            if self._fetcher.had_cache:
                 raise TransportError(f"{exc.message}; the file that was here already is forgotten") from exc
             self._fail(entry, exc, errors)
             return None
@@ -357,7 +355,7 @@ class Hawkbit:
             self._fail(entry, exc, errors)
             return None
         finally:
-            self._drop_cache()
+            self._fetcher.drop_cache()
         return self._installed(entry, outcome, lines, done)
 
     def _installed(
@@ -393,19 +391,10 @@ class Hawkbit:
         if url:
             self._acknowledge(url, cancel)
 
-    def _open(self, file: File, go_on: Any) -> Vouched:
+    def _open(self, entry: Entry, file: File) -> Vouched:
         """A file of the server, to be read and verified."""
-        stream = open_stream(file.url, self._server.download_options, self._tools.clock)
-        stream.attend(waiting=go_on, tell=self._tools.log)
-        self._had_cache = bool(self._cache) and os.path.exists(self._cache)
-        source = Cached(self._cache, stream) if self._had_cache else stream
-        return Vouched(source, length_bytes=file.size_bytes, hashes=file.hashes, go_on=go_on)
-
-    def _drop_cache(self) -> None:
-        """What was here already is used once."""
-        if self._had_cache:
-            with suppress(OSError):
-                os.unlink(self._cache)
+        go_on = partial(self._watch, entry)
+        return self._fetcher.open(file.url, go_on=go_on, length_bytes=file.size_bytes, hashes=file.hashes)
 
     def _watch(self, entry: Entry, *, late: bool = False) -> None:
         """Called all the time while something lasts: does the server still want it?

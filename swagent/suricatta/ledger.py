@@ -61,6 +61,37 @@ class Entry(NamedTuple):
         return self._replace(stage=Stage.CLOSING, finished="success" if success else "failure", details=kept)
 
 
+class Verdict(Enum):
+    """What is to be thought of an update."""
+
+    OPEN = "open"  # it must be begun, perhaps again
+    PENDING = "pending"  # a reboot, or the checks after it, must show
+    GOOD = "good"
+    BAD = "bad"
+
+
+def judge(entry: Entry, state: str) -> Verdict:
+    """What became of an update.
+
+    Args:
+        entry: what the feeder knows.
+        state: what the installer does, "" for nothing (docs/reference/states.md).
+    """
+    known = {
+        "CONFIRMED": Verdict.GOOD,
+        "ROLLED_BACK": Verdict.BAD,
+        "COMMITTED": Verdict.PENDING,
+        "TESTING": Verdict.PENDING,
+    }.get(state)
+    if known is not None:
+        return known
+    if entry.stage is Stage.TAKEN:
+        return Verdict.OPEN  # cut, or never begun
+    return (
+        Verdict.BAD if entry.attempts else Verdict.PENDING
+    )  # the second: somebody else said that it is installed
+
+
 class Ledger:
     """The file.
 
