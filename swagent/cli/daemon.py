@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from swagent.events import Event, EventBus
-from swagent.settings import read_selection
+from swagent.settings import InstallSettings, read_selection
 
 from .install import COMMAND as INSTALL
 from .install import HOW, settings_of, wishes_of
@@ -16,7 +16,13 @@ from .units import clean
 
 WHERE = "where to listen"
 _NOT_HERE = ("image", "check", "below-floor", "over-unconfirmed", "ask", "output", "quiet", "accepted-select")
-DOOR_OPTIONS: tuple[Option, ...] = ()
+FEEDERS = "who tells of updates"
+DOOR_OPTIONS: tuple[Option, ...] = (
+    Option("suricatta", "u", "WORDS", "ask a server, as SWUpdate's -u; '' for what the settings say", FEEDERS,
+           dashes=True),
+    Option("download", "d", "WORDS", "install from an address, as SWUpdate's -d, and end; '' waits for a client's",
+           FEEDERS, dashes=True),
+)  # fmt: skip
 COMMAND = Command(
     "daemon",
     "Wait for updates at SWUpdate's control socket, tell of them at its progress sockets; ends with SIGTERM.",
@@ -36,6 +42,7 @@ COMMAND = Command(
     examples=(
         "swagent daemon -f /etc/swupdate.cfg -k release.pem",
         "swagent daemon -k release.pem -e stable,copy2 --socket-group swupdate",
+        "swagent daemon -k release.pem -u '-u https://hawkbit -t default -i unit-1 -k TOKEN -S hawkbit'",
         "swagent daemon -k release.pem --control /tmp/sockinstctrl --progress-2022 /tmp/swupdateprog",
     ),
 )  # fmt: skip
@@ -55,6 +62,7 @@ def run(args: Args) -> int:
     settings, ignored = settings_of(args)
     wishes = wishes_of(args)
     demand_trust(settings, allow_unsigned=wishes.allow_unsigned)
+    _check_words(args, settings)
     accepted = frozenset(read_selection(word, where="-q") for word in args.all("accepted-select"))
     bus = EventBus()
     level = settings.loglevel if settings.loglevel is not None else 3
@@ -66,11 +74,22 @@ def run(args: Args) -> int:
         words = {option.long: args.get(option.long) for option in DOOR_OPTIONS}
         doors = {option: text for option, text in words.items() if text is not None}
         plan = Plan(settings, wishes, accepted, tuple(ignored), doors, args.get("file"))
-        asyncio.run(Service(plan, bus=bus, environ=os.environ, as_line=line).run())
+        return asyncio.run(Service(plan, bus=bus, environ=os.environ, as_line=line).run())
     finally:
         for screen in screens:
             screen.close()
-    return 0
+
+
+def _check_words(args: Args, settings: InstallSettings) -> None:
+    """What cannot be is said at once, not by a door again and again."""
+    suricatta, download = args.get("suricatta"), args.get("download")
+    if suricatta is not None or download is not None:
+        from swagent.suricatta.words import read_download, read_suricatta
+
+        if suricatta is not None:
+            read_suricatta(suricatta, settings, os.environ)
+        if download is not None:
+            read_download(download, settings)
 
 
 def log_writer(

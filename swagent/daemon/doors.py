@@ -55,6 +55,7 @@ class Door(NamedTuple):
         group: of the settings, with its user and group.
         wanted: whether it is to run without its option.
         target: ``module:function``; called with a ``Call`` and our rights, returns a ``Serve``.
+        once: whether it has an end of its own with these words, which is the daemon's too.
     """
 
     name: str
@@ -63,9 +64,28 @@ class Door(NamedTuple):
     group: str
     wanted: Callable[[InstallSettings], bool]
     target: str
+    once: Callable[[str], bool] = lambda words: False
 
 
-DOORS: tuple[Door, ...] = ()
+DOORS: tuple[Door, ...] = (
+    Door(
+        "suricatta",
+        "suricatta",
+        Origin.SURICATTA,
+        "suricatta",
+        lambda settings: settings.suricatta.get("enable", False) is True,
+        "swagent.daemon.feeders:suricatta",
+    ),
+    Door(
+        "download",
+        "download",
+        Origin.DOWNLOADER,
+        "download",
+        lambda settings: False,
+        "swagent.daemon.feeders:download",
+        once=lambda words: bool(words.strip()),
+    ),
+)
 """All doors there are."""
 
 
@@ -84,12 +104,14 @@ class Process(NamedTuple):
         argv: what is started; the number of the descriptor for its orders is put where ``FD`` stands.
         origin: whose messages it answers.
         identity: as whom it is started; a door drops its rights by itself.
+        once: whether the daemon ends when it does.
     """
 
     name: str
     argv: tuple[str, ...]
     origin: int = Origin.UNKNOWN
     identity: Identity = Identity()
+    once: bool = False
 
 
 FD = "@FD@"
@@ -166,7 +188,8 @@ def doors_of(
                 argv += [f"--{kind}={sockets[kind]}"]
             argv += [f"--file={settings_file}"] if settings_file else []
             argv += [f"--words={options[door.option]}"] if door.option in options else []
-            found.append(Process(door.name, tuple(argv), door.origin))
+            once = door.once(options.get(door.option, ""))
+            found.append(Process(door.name, tuple(argv), door.origin, once=once))
     for index, given in enumerate(settings.processes):
         where = f"processes[{index}]"
         argv = str(given["exec"]).split()

@@ -127,8 +127,8 @@ class Service:
         self._recall = Recall()
         self._events = Fanout(lambda: [self._line(event) for event in self._recall.events()])
 
-    async def run(self) -> None:
-        """Serve.
+    async def run(self) -> int:
+        """Serve; returns the status that the process is to end with.
 
         Raises:
             SwagentError: it cannot begin.
@@ -141,11 +141,17 @@ class Service:
         def wake() -> None:
             loop.call_soon_threadsafe(self._wake)
 
+        ends: list[int] = []
+
+        def finished(status: int) -> None:
+            ends.append(status)
+            stopping.set()
+
         self._subscription = self._bus.subscribe(wake)
         plan = self._plan
         sockets = open_sockets(plan.settings, self._environ)
         try:
-            supervisor = self._supervisor(sockets)
+            supervisor = self._supervisor(sockets, finished)
             self._desk = InstallDesk(
                 plan.settings,
                 plan.wishes,
@@ -166,6 +172,7 @@ class Service:
                 for each in those:
                     each.close()
             self._bus.unsubscribe(self._subscription)
+        return ends[0] if ends else 0
 
     async def _serve(
         self, sockets: dict[str, list[Listening]], supervisor: Supervisor, stopping: asyncio.Event
@@ -190,13 +197,13 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _supervisor(self, sockets: dict[str, list[Listening]]) -> Supervisor:
+    def _supervisor(self, sockets: dict[str, list[Listening]], finished: Callable[[int], None]) -> Supervisor:
         """Raises SettingsError when a child could not reach the sockets that it needs."""
         paths = {kind: those[0].path for kind, those in sockets.items() if those}
         plan = self._plan
         processes = doors_of(plan.settings, plan.doors, plan.settings_file, paths)
         socket_gid = os.stat(paths["control"]).st_gid or None
-        return Supervisor(processes, self._log, socket_gid=socket_gid)
+        return Supervisor(processes, self._log, socket_gid=socket_gid, finished=finished)
 
     def _server(self, kind: str) -> "ControlServer | Fanout":
         servers: dict[str, ControlServer | Fanout] = {

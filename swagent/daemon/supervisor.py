@@ -45,6 +45,7 @@ class Supervisor:
         processes: what to start.
         log: takes level and line.
         socket_gid: group of our sockets, which children may need; None for none.
+        finished: told the status of a child whose end is the daemon's.
         backoff_s: shortest and longest wait before a child is started again.
     """
 
@@ -54,11 +55,13 @@ class Supervisor:
         log: Callable[[str, str], None],
         *,
         socket_gid: int | None = None,
+        finished: Callable[[int], None] = lambda status: None,
         backoff_s: tuple[float, float] = BACKOFF_S,
     ) -> None:
         self._children = [Child(process) for process in processes]
         self._log = log
         self._socket_gid = socket_gid
+        self._finished = finished
         self._backoff_s = backoff_s
 
     async def run(self) -> None:
@@ -99,7 +102,15 @@ class Supervisor:
         while True:
             began_s = loop.time()
             try:
-                child.ended = await self._run_once(child)
+                status = await self._run_once(child)
+                if child.process.once and status >= 0:  # one that was killed has not come to its end
+                    self._finished(status)
+                    return
+                child.ended = (
+                    f"killed by {signal.Signals(-status).name}"
+                    if status < 0
+                    else f"ended with status {status}"
+                )
             except (OSError, ValueError) as exc:
                 child.ended = f"could not be started: {exc}"
             if loop.time() - began_s >= STEADY_S:
@@ -108,7 +119,7 @@ class Supervisor:
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, longest_s)
 
-    async def _run_once(self, child: Child) -> str:
+    async def _run_once(self, child: Child) -> int:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         identity = child.process.identity
@@ -134,7 +145,7 @@ class Supervisor:
         child.starts += 1
         self._log("info", f"{child.process.name}: started as process {running.pid}")
         try:
-            status = await running.wait()
+            return await running.wait()
         except asyncio.CancelledError:
             await _end(running)
             raise
@@ -142,7 +153,6 @@ class Supervisor:
             child.running = None
             line, child.line = child.line, None
             line.close()
-        return f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
 async def _end(running: Started) -> None:

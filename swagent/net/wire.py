@@ -114,6 +114,7 @@ class Client:
         address = read_address(url)
         self.address = address._replace(auth=options.authentication or address.auth)
         self.name = address.shown
+        self._home = address.origin
         self.waiting: Callable[[], None] = _go_on
         self.tell: Callable[[str, str], None] = _say_nothing
         self._options = options
@@ -124,7 +125,7 @@ class Client:
         self._managers: dict[tuple[bool, bool], Any] = {}
         self._budget_from_s = 0.0
         self._budget_bytes = 0
-        if address.scheme == "https":
+        if address.scheme == "https" or options.certificate_file:
             self._context(own=True)  # a certificate that cannot be used is told at once
 
     def at(self, name: str) -> "Client":
@@ -134,6 +135,31 @@ class Client:
         other = copy(self)
         other.address = self.address._replace(target=self.address.target + name)
         other.name = other.address.shown
+        return other
+
+    def to(self, url: str, *, home: bool = False, authentication: str = "") -> "Client":
+        """A client for another address, with connections of its own; certificates and keys are not read again.
+
+        Args:
+            url: of the file; may carry ``user:password@``.
+            home: whether its server gets what is secret; else only the server of this client does.
+            authentication: ``user:password`` instead of that of the options.
+
+        Raises:
+            UsageError: the URL makes no sense.
+        """
+        from copy import copy
+
+        other = copy(self)
+        address = read_address(url)
+        if home:
+            other._home = address.origin
+        own = address.origin == other._home
+        given = authentication or (self._options.authentication if own else "")
+        other.address = address._replace(auth=given or address.auth)
+        other.name = other.address.shown
+        other._managers = {}
+        other._failed = 0
         return other
 
     def close(self) -> None:
@@ -312,7 +338,7 @@ class Client:
         from urllib3 import Timeout
         from urllib3.util import make_headers
 
-        own = address.origin == self.address.origin
+        own = address.origin == self._home
         sent = dict(headers)
         if address.auth:
             sent |= make_headers(basic_auth=address.auth)

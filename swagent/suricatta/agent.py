@@ -11,7 +11,7 @@ from swagent.errors import Cancelled, SwagentError
 from .api import Backend, Log, Order, Orders, Reply
 
 ENABLE = 2
-RETRY_FIRST_S = 10.0
+RETRY_S, RETRY_DOUBLINGS = 10.0, 5
 TICK_S = 0.2
 
 
@@ -24,16 +24,25 @@ class Agent:
         log: hears what goes wrong.
         stopped: asked all the time whether to end.
         enabled: whether the server is asked; a local client may change that.
+        retry_s: how long to wait after the first error of several.
     """
 
     def __init__(
-        self, orders: Orders, clock: Clock, log: Log, stopped: Callable[[], bool], *, enabled: bool
+        self,
+        orders: Orders,
+        clock: Clock,
+        log: Log,
+        stopped: Callable[[], bool],
+        *,
+        enabled: bool = True,
+        retry_s: float = RETRY_S,
     ) -> None:
         self._orders = orders
         self._clock = clock
         self._log = log
         self._stopped = stopped
         self._enabled = enabled
+        self._retry_s = retry_s
         self._triggered = False
         self._backend: Backend | None = None
         self._kept: deque[Order] = deque()
@@ -57,7 +66,7 @@ class Agent:
                 raise
             except SwagentError as exc:
                 failures += 1
-                wait_s = RETRY_FIRST_S * 2 ** min(failures - 1, 5)
+                wait_s = self._retry_s * 2 ** min(failures - 1, RETRY_DOUBLINGS)
                 hint = f" ({exc.hint})" if exc.hint else ""
                 self._log("error", f"{exc.message}{hint}; the next attempt follows in {wait_s:.0f} s")
 

@@ -1,7 +1,6 @@
 """One address, given once: on the command line, or by a local client (runtime interfaces §6)."""
 
 from time import sleep
-from typing import Any
 
 from swagent.errors import Busy, Cancelled, SwagentError, UsageError
 from swagent.model import InstallRequest
@@ -27,8 +26,10 @@ class Downloader:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._given: dict[str, Any] = dict(tools.settings.download)
-        self._url: str = self._given.get("url", "")
+        given = tools.settings.download
+        self._fetcher = Fetcher("", options_from(given), tools.clock, tools.log)
+        self._login = ""
+        self._url: str = given.get("url", "")
         self._once = bool(self._url)
         self.is_done = False
         if self._url:
@@ -71,8 +72,7 @@ class Downloader:
             self._tools.log("error", exc.message)
             return Reply(is_ack=False)
         self._url = url
-        if login:
-            self._given["authentication"] = login
+        self._login = login or ""
         return Reply(is_ack=True, wakes=True)
 
     def order_between(self, order: Order) -> Reply:
@@ -92,17 +92,20 @@ class Downloader:
         return entry._replace(stage=Stage.TAKEN)
 
     def _install(self, url: str, entry: Entry) -> None:
-        fetcher = Fetcher(options_from(self._given), self._tools.clock, self._tools.log)
         self._tools.ledger.put(entry._replace(attempts=entry.attempts + 1))
         name = url.partition("?")[0].rpartition("/")[2] or "update.swu"
         for attempt in range(BUSY_TRIES + 1):
-            reader = fetcher.open(url, go_on=self._tools.waiting)
+            reader = self._fetcher.open(url, go_on=self._tools.waiting, authentication=self._login)
             request = InstallRequest(name, reader, None, {}, "downloader", entry.correlation_id)
             try:
-                self._tools.installer.install(request, hear=self._tools.log, waiting=self._tools.waiting)
+                self._tools.installer.install(request, hear=_say_nothing, waiting=self._tools.waiting)
             except Busy:
                 if attempt == BUSY_TRIES:
                     raise
                 sleep(BUSY_WAIT_S)
             else:
                 return
+
+
+def _say_nothing(level: str, line: str) -> None:
+    """The installer logs by itself."""

@@ -9,9 +9,11 @@ from typing import Protocol
 from swagent.clock import Clock
 from swagent.errors import HashError, SizeError
 from swagent.model import Reader
-from swagent.net import HttpOptions, open_stream
+from swagent.net import HttpOptions, HttpStream
+from swagent.net.wire import Client
 
 BLOCK_BYTES = 256 * 1024
+ANY_SERVER = "http://localhost/"
 HASHES = ("sha256", "sha1", "md5")
 """What servers tell of a file, best first; only the first that is there counts."""
 
@@ -181,20 +183,28 @@ class Seekable(Source, Protocol):
 class Fetcher:
     """Opens files of servers, to be read and verified.
 
+    Keys are read when it is made; later there may be no right to.
+
     Args:
+        home: address of the server that is shown what is secret; "" for whatever is fetched.
         options: how to fetch.
         log: hears of broken connections: level and line.
         cache: path of a file that is the front of the first one that is opened; it is used once. "" for none.
 
     Attributes:
         had_cache: whether the file that was opened last began with it.
+
+    Raises:
+        UsageError: the address makes no sense.
+        SettingsError: a certificate or key cannot be used.
+        RegistrationError: urllib3 is not installed.
     """
 
     def __init__(
-        self, options: HttpOptions, clock: Clock, log: Callable[[str, str], None], cache: str = ""
+        self, home: str, options: HttpOptions, clock: Clock, log: Callable[[str, str], None], cache: str = ""
     ) -> None:
-        self._options = options
-        self._clock = clock
+        self._client = Client(home or ANY_SERVER, options, clock)
+        self._any = not home
         self._log = log
         self._cache = cache
         self.had_cache = False
@@ -206,6 +216,7 @@ class Fetcher:
         go_on: Callable[[], None],
         length_bytes: int | None = None,
         hashes: Mapping[str, str] = {},
+        authentication: str = "",
     ) -> Vouched:
         """A file, not yet asked for.
 
@@ -214,13 +225,12 @@ class Fetcher:
             go_on: asked all the time whether to go on; raises if not.
             length_bytes: as ``Vouched`` wants it.
             hashes: likewise.
+            authentication: ``user:password``, instead of that of the options.
 
         Raises:
             UsageError: the URL makes no sense.
-            SettingsError: a certificate or key cannot be used.
-            RegistrationError: urllib3 is not installed.
         """
-        stream = open_stream(url, self._options, self._clock)
+        stream = HttpStream(self._client.to(url, home=self._any, authentication=authentication))
         stream.attend(waiting=go_on, tell=self._log)
         self.had_cache = bool(self._cache) and os.path.exists(self._cache)
         source = Cached(self._cache, stream) if self.had_cache else stream

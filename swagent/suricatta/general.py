@@ -54,7 +54,7 @@ class General:
         self._given = given
         self._exchange = HttpExchange(given["url"], options, tools.clock)
         self._exchange.attend(tools.waiting)
-        self._fetcher = Fetcher(options, tools.clock, tools.log, tools.words.get("cache", ""))
+        self._fetcher = Fetcher(given["url"], options, tools.clock, tools.log, tools.words.get("cache", ""))
         self._wait_s = given.get("polldelay", POLL_S)
         self._name = f"general {given['url'].partition('://')[2].rpartition('@')[2].partition('?')[0]}"
         self._again = ("", 0)
@@ -139,9 +139,7 @@ class General:
         reader = self._fetcher.open(location, go_on=self._tools.waiting)
         request = InstallRequest(name, reader, None, {}, "suricatta", entry.correlation_id)
         try:
-            outcome = self._tools.installer.install(
-                request, hear=self._tools.log, waiting=self._tools.waiting
-            )
+            outcome = self._tools.installer.install(request, hear=_say_nothing, waiting=self._tools.waiting)
         except (Busy, Cancelled, TransportError, DeadlineError):
             raise  # it is begun again
         except SwagentError as exc:
@@ -190,3 +188,7 @@ class General:
             )
         known: dict[str, Any] = dict(self._tools.settings.identify)
         return str(known.get(word, word))
+
+
+def _say_nothing(level: str, line: str) -> None:
+    """The installer logs by itself."""

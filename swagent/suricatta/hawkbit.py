@@ -60,7 +60,7 @@ class Hawkbit:
         self._cancel: tuple[str, Cancel] | None = None
         self._told = ""
         cache = tools.words.get("cache", "")
-        self._fetcher = Fetcher(self._server.download_options, tools.clock, tools.log, cache)
+        self._fetcher = Fetcher(given["url"], self._server.download_options, tools.clock, tools.log, cache)
         if self._ledger.problem:
             tools.log("warn", self._ledger.problem)
 
