@@ -1,4 +1,4 @@
-"""Rows 21 to 23: suppliers to whom the Image repository delegates. DER has no words for them here."""
+"""Rows 21 to 23: suppliers to whom the Image repository delegates."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import pytest
 
 from swagent.errors import UptaneError
 from swagent.testing.repositories import DAY_S, RepoSimulator, image_target
+from swagent.uptane.codecs import NAMES
 from swagent.uptane.errors import (
     DelegationHashMismatch,
     DelegationMissing,
@@ -18,15 +19,18 @@ from swagent.uptane.errors import (
 from swagent.uptane.metadata import IMAGE, TARGETS, TIMESTAMP, Delegations, Targets
 from swagent.uptane.signing import Signer
 from swagent.uptane_client.refresh import MemoryStore
-from tests.uptane_client.test_refresh import JSON, entry_for, everything, refresh, store_of
+from tests.uptane_client.test_refresh import entry_for, everything, refresh, store_of
 
+DER = "ref-der"
+"""It delegates by paths alone, and of what it delegates to its snapshot lists versions alone."""
 HONEST = image_target("lib/x.img", b"honest")
 
 
-@pytest.fixture(params=JSON)
+@pytest.fixture(params=NAMES)
 def sim(request: pytest.FixtureRequest) -> RepoSimulator:
     sim = RepoSimulator(request.param)
-    sim.delegate("supplier", ("lib/*",), [HONEST], hardware_ids=frozenset(("tcu",)))
+    hardware: Any = {} if request.param == DER else {"hardware_ids": frozenset(("tcu",))}
+    sim.delegate("supplier", ("lib/*",), [HONEST], **hardware)
     sim.publish()
     return sim
 
@@ -63,11 +67,15 @@ class TestOutside:
         ("path", "hardware"), [("other/x.img", "tcu"), ("lib/x.img", "bcu"), ("lib/x.img", "")]
     )
     def test_its_paths_or_hardware(self, sim: RepoSimulator, path: str, hardware: str) -> None:
+        if sim.dialect == DER and path == "lib/x.img":
+            pytest.skip("this encoding has no words for hardware")
         sim.delegated["supplier"] = Targets({path: image_target(path, b"evil")})
         sim.publish()
         assert refresh(sim, store_of(sim)).find(path, hardware) is None
 
     def test_a_hash_prefix_that_is_not_its_own(self, sim: RepoSimulator) -> None:
+        if sim.dialect == DER:
+            pytest.skip("this encoding has no words for hashes of names")
         entry = sim.delegate("bin", ("x",), [image_target("any.img", b"evil")])
         other = entry._replace(paths=None, hash_prefixes=("", "zz"))
         sim.delegations = sim.delegations._replace(entries=(other,))
@@ -164,6 +172,8 @@ class TestTheFile:
         found_again(sim, store)
 
     def test_another_hash(self, sim: RepoSimulator, store: MemoryStore) -> None:
+        if sim.dialect == DER:
+            pytest.skip("this encoding lists versions alone")
         sim.publish()
         body = sim.snapshot_body()
         listed = {**body.files, "supplier": sim.facts("supplier")._replace(hashes={"sha256": "00" * 32})}

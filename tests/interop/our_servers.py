@@ -4,14 +4,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from swagent.crypto.schemes import from_seed
+from swagent.crypto.schemes import PrivateKey, from_seed
 from swagent.net.rpcserver import Method, RpcMethods
-from swagent.uptane.canonical import load
 from swagent.uptane.codecs import codec
 from swagent.uptane.metadata import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, TOP_LEVEL
-from swagent.uptane.reports import TimeAttestation
 from swagent.uptane.signing import Signer
 from swagent.uptane_server import director_rpc
 from swagent.uptane_server.director import Director
@@ -22,6 +19,7 @@ from swagent.uptane_server.inventory import Inventory
 from swagent.uptane_server.service import Door, Service
 from swagent.uptane_server.service_files import director_files, static_files
 from swagent.uptane_server.service_rpc import rpc_application
+from swagent.uptane_server.time_server import TimeServer
 from tests.uptane_client.world import TestClock
 
 from .office import IMAGES
@@ -70,7 +68,10 @@ class Servers:
 
     def signer(self, name: str) -> Signer:
         """The key of that name, always the same."""
-        return Signer(from_seed(sha256(f"our {name}".encode()).digest()), self.codec)
+        return Signer(self._private(name), self.codec)
+
+    def _private(self, name: str) -> PrivateKey:
+        return from_seed(sha256(f"our {name}".encode()).digest())
 
     def order(self, serial: str, name: str) -> None:
         """Both repositories sign an image for an ECU."""
@@ -134,18 +135,9 @@ class Servers:
         return {role: [self.signer(f"{owner} {role}{generation}")] for role in ONLINE}
 
     def _time_methods(self) -> RpcMethods:
-        def attest(nonces: list[int]) -> bytes:
-            attestation = TimeAttestation(tuple(nonces), int(self.clock.now_s()))
-            return self.codec.encode_time(attestation, self.signer("time"))
-
-        def attest_json(nonces: list[int]) -> Any:
-            return load(attest(nonces))
-
-        methods = {
-            "get_signed_time": Method(attest_json, (list,), 1),
-            "get_signed_time_der": Method(attest, (list,), 1),
-        }
-        return RpcMethods(methods, (), self._hear)
+        server = TimeServer(self._private("time"), self.clock, self.dialect)
+        methods = (server.get_signed_time, server.get_signed_time_der)
+        return RpcMethods({each.__name__: Method(each, (list,), 1) for each in methods}, (), self._hear)
 
     def _hear(self, level: str, line: str) -> None:
         self.log.append(f"{level}: {line}")

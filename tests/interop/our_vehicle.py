@@ -13,7 +13,7 @@ from tests.programs import must, run_swagent
 
 from .ecus import HARDWARE, PARTIAL, Ecus, alone, refuses, runs
 from .office import IMAGES, PORTS, Office, servers
-from .reference import PRIMARY, TCU, VIN, Checkouts
+from .reference import HOST, PRIMARY, TCU, VIN, Checkouts, free_ports
 from .wire import Recorder, Transcript, Wire
 
 DISK = b"what the .swu puts onto the Primary\n" * 40
@@ -37,10 +37,10 @@ class Vehicle(Ecus):
         args = parse(uptane_update.COMMAND, words)
         parts = make_parts(args, self.bus)
         parts = parts._replace(clock=self.clock, random=self.draws[PRIMARY], boot_id="boot")
-        args.values |= {"secondaries": ["secondary.json"], "serve-rpc": ["127.0.0.1:0"]}
+        args.values |= {"secondaries": ["secondary.json"], "serve-rpc": [f"{HOST}:{free_ports(1)[0]}"]}
         self._parts, desk, listing = uptane_serve.with_secondaries(args, parts)
         self._served = uptane_serve.serve(args, self._parts, desk, listing, self.log)
-        self.url = f"http://127.0.0.1:{self._served.servers[0].port}"
+        self.url = f"http://{HOST}:{self._served.servers[0].port}"
 
     def primary(self) -> str:
         """A cycle of the Primary."""

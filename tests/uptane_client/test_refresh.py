@@ -36,8 +36,6 @@ from swagent.uptane.rules import BY_DIALECT, TUF
 from swagent.uptane.signing import Signer
 from swagent.uptane_client.refresh import MemoryStore, Refresh
 
-JSON = [name for name in NAMES if name != "ref-der"]
-
 
 @pytest.fixture(params=NAMES)
 def sim(request: pytest.FixtureRequest) -> RepoSimulator:
@@ -487,7 +485,7 @@ def test_damaged_stored_files_do_not_stop_a_device(sim: RepoSimulator) -> None:
 
 
 class TestDelegations:
-    @pytest.fixture(params=JSON)
+    @pytest.fixture(params=NAMES)
     def sim(self, request: pytest.FixtureRequest) -> RepoSimulator:
         return RepoSimulator(request.param)
 
@@ -524,6 +522,8 @@ class TestDelegations:
         assert self.look(sim, "x.img") == (None if terminating else second.hashes["sha256"])
 
     def test_hardware_ids(self, sim: RepoSimulator) -> None:
+        if sim.dialect == "ref-der":
+            pytest.skip("this encoding has no words for hardware")
         wanted = image_target("x.img", b"x")
         sim.delegate("one", ("*",), [wanted], hardware_ids=frozenset(("tcu",)))
         sim.publish()
