@@ -123,7 +123,6 @@ def key(args: Args) -> int:
     import sys
 
     from swagent.errors import UsageError
-    from swagent.store.atomic import replace
 
     from .table import print_table
 
@@ -146,8 +145,7 @@ def key(args: Args) -> int:
     made = (
         store.refer(name, uri) if uri is not None else store.generate(name, args.get("scheme") or SCHEMES[0])
     )
-    public = os.path.join(store.folder, f"{name}.pub")
-    replace(public, _public_file(made))
+    public = store.public_file(name)
     say(args, {"name": name, "scheme": made.scheme, "public": made.public, "public_file": public}, public)
     return 0
 
@@ -156,14 +154,6 @@ def _made(args: Args, store: "Keystore", name: str) -> "Signing":
     if name in store.names():
         return store.open(name)
     return store.generate(name, args.get("scheme") or SCHEMES[0])
-
-
-def _public_file(key: "Signing") -> bytes:
-    """As the reference implementation writes it; `read_public_key` takes it for any dialect."""
-    import json
-
-    tree = {"keytype": key.kind, "scheme": key.scheme, "keyval": {"public": key.public}}
-    return json.dumps(tree, sort_keys=True).encode() + b"\n"
 
 
 def _short(key: "Signing") -> str:

@@ -6,6 +6,8 @@ repository) files lie in the folder itself and nothing else is kept.
 """
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import quote
 
 from swagent.errors import DeviceError
@@ -23,19 +25,28 @@ class FileStore:
         folder: made when something is saved.
         extension: of file names, without the dot.
         split: one folder for each repository, with what was replaced beside it.
+        names: repository to the name of its folder, where that is another.
     """
 
-    def __init__(self, folder: str, extension: str, *, split: bool = True) -> None:
+    def __init__(
+        self,
+        folder: str,
+        extension: str,
+        *,
+        split: bool = True,
+        names: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
         self._extension = extension
         self._split = split
+        self._names = names
 
     def path(self, repository: str, role: str, *, previous: bool = False) -> str:
         """Where a role's file lies."""
         name = f"{quote(role, safe='')}.{self._extension}"
         if not self._split:
             return os.path.join(self.folder, name)
-        return os.path.join(self.folder, repository, "previous" if previous else "current", name)
+        return os.path.join(self._of(repository), "previous" if previous else "current", name)
 
     def load(self, repository: str, role: str) -> bytes | None:
         """The file that was accepted last, None when there is none.
@@ -130,10 +141,13 @@ class FileStore:
         _replace(self._floors_path(repository), json.dumps(tree, sort_keys=True).encode() + b"\n")
 
     def _floors_path(self, repository: str) -> str:
-        return os.path.join(self.folder, repository, "floors.json")
+        return os.path.join(self._of(repository), "floors.json")
 
     def _roots_folder(self, repository: str) -> str:
-        return os.path.join(self.folder, repository, "roots")
+        return os.path.join(self._of(repository), "roots")
+
+    def _of(self, repository: str) -> str:
+        return os.path.join(self.folder, self._names.get(repository, repository))
 
 
 def _replace(path: str, raw: bytes) -> None:

@@ -42,6 +42,8 @@ class Policy(NamedTuple):
         store: whether images are stored before they are installed; without, those that only ECUs of this process need
             are installed as they are fetched.
         all_or_none: whether nothing is installed when one image of the bundle does not pass.
+        fetch_again: whether images are judged and fetched in each cycle, also those that ECUs run already, as the
+            reference implementation does: for those who try out what mirrors can do.
     """
 
     time_fresh_s: float = 24 * 3600.0
@@ -50,6 +52,7 @@ class Policy(NamedTuple):
     install: bool = True
     store: bool = True
     all_or_none: bool = True
+    fetch_again: bool = False
 
 
 class Parts(NamedTuple):

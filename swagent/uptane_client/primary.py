@@ -165,8 +165,11 @@ class Primary:
 
     def _wanted(self, assigned: Assigned) -> dict[str, Target]:
         ecus = self._parts.vehicle.ecus()
+        again = self._parts.policy.fetch_again
         return {
-            serial: target for serial, target in assigned.by_ecu.items() if not runs(ecus[serial], target)
+            serial: target
+            for serial, target in assigned.by_ecu.items()
+            if again or not runs(ecus[serial], target)
         }
 
     # -- time
@@ -293,7 +296,7 @@ class Primary:
 
     def _fetch(self, target: Target) -> None:
         parts = self._parts
-        if parts.images.has(target) or self._installing.passes(target):
+        if self._installing.passes(target) or (parts.images.has(target) and not parts.policy.fetch_again):
             return
         form = target.travelling
         self._news.tell("artifact.started", form.path, form.length_bytes)

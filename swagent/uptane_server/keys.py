@@ -1,5 +1,6 @@
 """Private keys of roles: a folder with one file for each key, which only its owner may read."""
 
+import json
 import os
 from collections.abc import Callable
 from typing import NamedTuple
@@ -95,13 +96,13 @@ class Keystore:
             seed = self._random(32)
             key = schemes.from_seed(seed)
             sealed = refkey.seal(seed, *self._sealing) if self._sealing is not None else key.pem()
-            self._put(name, sealed)
+            self._put(name, sealed, key)
             return key
         try:
             key = schemes.generate(scheme)
         except ValueError as exc:
             raise SettingsError(str(exc), hint=f"known are {', '.join(schemes.SCHEMES)}") from exc
-        self._put(name, key.pem(self._sealing.password if self._sealing is not None else None))
+        self._put(name, key.pem(self._sealing.password if self._sealing is not None else None), key)
         return key
 
     def refer(self, name: str, where: str) -> schemes.Signing:
@@ -112,15 +113,35 @@ class Keystore:
             DeviceError: it cannot be written.
         """
         key = schemes.open_private(where)
-        self._put(name, where.encode() + b"\n")
+        self._put(name, where.encode() + b"\n", key)
         return key
+
+    def public_file(self, name: str) -> str:
+        """Where the public half of a key lies, for others: beside it, in the reference's form."""
+        return self._path(name) + PUBLIC
+
+    def forget(self, name: str) -> None:
+        """Take a key away, for ever.
+
+        Raises:
+            DeviceError: it cannot be removed.
+        """
+        for path in (self._path(name), self.public_file(name)):
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                continue
+            except OSError as exc:
+                raise DeviceError(
+                    f"cannot remove {path}: {exc.strerror}", path=path, errno=exc.errno
+                ) from exc
 
     def _path(self, name: str) -> str:
         if not name or "/" in name or "\0" in name or name.startswith(".") or name.endswith(PUBLIC):
             raise SettingsError(f"{name[:_SHOWN_MAX]!r} is no name for a key")
         return os.path.join(self.folder, name)
 
-    def _put(self, name: str, data: bytes) -> None:
+    def _put(self, name: str, data: bytes, key: schemes.Signing) -> None:
         path = self._path(name)
         if os.path.lexists(path):
             raise SettingsError(f"there is a key {name} in {self.folder} already", hint="choose another name")
@@ -130,4 +151,11 @@ class Keystore:
             raise DeviceError(
                 f"cannot make {self.folder}: {exc.strerror}", path=self.folder, errno=exc.errno
             ) from exc
+        tree = {
+            "keytype": key.kind,
+            "scheme": key.scheme,
+            "keyid_hash_algorithms": ["sha256", "sha512"],
+            "keyval": {"public": key.public},
+        }
+        replace(self.public_file(name), json.dumps(tree).encode() + b"\n")
         replace(path, data, mode=0o600)

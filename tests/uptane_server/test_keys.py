@@ -10,6 +10,7 @@ import pytest
 from swagent.crypto import refkey, schemes
 from swagent.errors import SettingsError
 from swagent.uptane.codecs import codec
+from swagent.uptane_client.provision import read_public_key
 from swagent.uptane_server.keys import Keystore, Sealing
 
 SCHEMES = (schemes.ED25519, schemes.RSA_PSS, schemes.ECDSA_P256)
@@ -31,6 +32,9 @@ def test_a_new_key_is_its_owners_alone_and_comes_back(
     assert (found.scheme, found.public) == (scheme, made.public)
     assert schemes.load(scheme, found.public).made(found.sign(b"x"), b"x")
     assert store.names() == ("root",)
+    assert (
+        read_public_key(store.public_file("root"), codec("tuf1")) == store.signer("root", codec("tuf1")).key
+    )
     if sealing is not None:
         with pytest.raises(SettingsError, match="password"):
             Keystore(store.folder, Sealing(b"another")).open("root")
