@@ -133,12 +133,7 @@ class PrimarySide:
 
     def generate_signed_vehicle_manifest(self) -> bytes:
         """A manifest of the vehicle as it would be handed in now."""
-        from swagent.uptane_client.news import News
-        from swagent.uptane_client.reporting import Reporting
-
-        _, reports = self.parts.vehicle.reports()
-        news = News(self.parts.bus, self.parts.clock, self.parts.random)
-        return Reporting(self.parts, news).manifest(reports=reports)
+        return self._primary.manifest()
 
     def submit_vehicle_manifest_to_director(self, manifest: bytes | None = None) -> None:
         """Hand in a manifest: this one, or a new one with all reports that wait."""
