@@ -82,7 +82,7 @@ class _ToldFolder:
         self._url = url
         self._say = say
         self.name = folder.name
-        self.get = folder.get
+        self.get, self.attend = folder.get, folder.attend
         self.close = folder.close
 
     def open(self, name: str) -> Closing:
