@@ -27,6 +27,7 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("uptane", "uptane", "keep a vehicle up to date from a Director and an Image repository"),
     ("repo", "repo", "keep an Image repository: images, delegations, keys, what is published"),
     ("testbed", "testbed", "all parties of Uptane on this desk: an exercise, attacks, consoles"),
+    ("director", "director", "keep an Uptane Director: vehicles, what they report, what they shall run"),
     ("authdb", "authdb", "make and examine UniAuth.db: which units may be updated to what"),
     ("lab", "lab", "share boards: consoles, power, storage; serve them, and use Boardswarm servers"),
     ("config", "config", "show the settings in force and where each comes from"),

@@ -106,15 +106,15 @@ def serve(
     servers: list[VehicleServer] = []
     where = args.get("serve-rpc")
     if where is not None:
-        host, port = _address(where)
+        host, port = read_address(where)
         ports = (port,) if port else rpc.PORTS
         servers.append(VehicleServer(rpc.Methods(desk, log), host, ports, log))
         log("info", f"serving XML-RPC at {host}:{servers[-1].port}")
     where = args.get("serve")
     if where is not None:
-        host, port = _address(where, resources.PORT)
+        host, port = read_address(where, resources.PORT)
         certificate, client_ca = args.get("tls-cert"), args.get("tls-client-ca") or ""
-        if certificate is None and (host not in _LOOPBACK or client_ca):
+        if certificate is None and (not is_this_host(host) or client_ca):
             raise UsageError(f"--serve {where} needs --tls-cert", hint="only this host is served without TLS")
         tls = server_context(certificate, args.get("tls-key") or "", client_ca) if certificate else None
         answers = resources.Resources(desk, log, certified=bool(client_ca))
@@ -123,7 +123,12 @@ def serve(
     return Served(virtual, tuple(servers))
 
 
-def _address(text: str, usual: int = 0) -> tuple[str, int]:
+def is_this_host(host: str) -> bool:
+    """Whether only programs on this machine reach that address."""
+    return host in _LOOPBACK
+
+
+def read_address(text: str, usual: int = 0) -> tuple[str, int]:
     """``host``, ``host:port`` or ``[v6]:port``; the usual port where none is said."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):

@@ -31,7 +31,7 @@ from .director_intake import LENIENT, Judged, Known, Policy, judge_manifest
 from .director_metadata import VehicleMetadata
 from .inventory import Inventory
 from .inventory_fleet import Fleet
-from .inventory_records import Ecu, Image, SignedFile
+from .inventory_records import Assignment, Ecu, Image, SignedFile
 from .repository import LIFETIME_S
 
 NAME_MAX = 256
@@ -331,17 +331,27 @@ class Director:
             fleet.vehicle(vin, lock=True)
             fleet.unwant_all(vin, self.now_s())
 
-    def preview(self, vin: str) -> tuple[Targets, Mapping[str, str]]:
+    def preview(
+        self, vin: str, instead: Mapping[str, Image | None] | None = None
+    ) -> tuple[Targets, Mapping[str, str]]:
         """What would be signed for a vehicle now, and which ECU's order would be held back, and why.
+
+        Args:
+            vin: the vehicle.
+            instead: serial to what would be ordered for it in the place of what is.
 
         Raises:
             UnknownVehicle: no such vehicle.
         """
         with self.inventory.look() as fleet:
             fleet.vehicle(vin)
-            orders, ecus = fleet.assignments(vin), fleet.ecus(vin)
-            chosen = self._metadata.choose(fleet, vin, orders, ecus)
-            return self._metadata.targets(fleet, vin, orders, ecus, chosen), chosen.held_back
+            orders = {order.serial: order for order in fleet.assignments(vin)}
+            for serial, image in (instead or {}).items():
+                order = orders.get(serial, Assignment(vin, serial, None, 0, None))
+                orders[serial] = order._replace(wanted=image)
+            present, ecus = list(orders.values()), fleet.ecus(vin)
+            chosen = self._metadata.choose(fleet, vin, present, ecus)
+            return self._metadata.targets(fleet, vin, present, ecus, chosen), chosen.held_back
 
     # -- signed metadata
 

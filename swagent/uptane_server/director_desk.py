@@ -101,6 +101,13 @@ class DirectorDesk:
         if self._static:
             self.folders.write(vin, self.director.files(vin))
 
+    def find(self, image: Image) -> str | None:
+        """Where an image lies below the folder of sources, None when it does not: then vehicles fetch it elsewhere."""
+        if self._sources is None:
+            return None
+        place = os.path.join(self._sources, image.target.path)
+        return place if os.path.isfile(place) else None
+
     def _image_key(self, serial: str) -> str:
         with self.director.inventory.look() as fleet:
             try:
