@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from swagent.uptane.codecs import Codec
     from swagent.uptane.signing import Signer
     from swagent.uptane_client.medium import Medium
+    from swagent.uptane_client.outbox import Outbox
     from swagent.uptane_client.parts import Parts
     from swagent.uptane_client.sources import DirectorService, Source, TimeSource
 
@@ -51,6 +52,9 @@ SOURCE_OPTIONS = (
     Option("image-repo", metavar="URL", group=WHERE, help="the Image repository"),
     DIALECT_OPTION,
     Option("director-service", metavar="URL", group=WHERE, help="where reports go; else they stay here"),
+    Option(
+        "server", metavar="URL", group=WHERE, help="a back end as aktualizr's: takes events at URL/events"
+    ),
     Option("time-server", metavar="URL", group=WHERE, help="who attests the time (XML-RPC)"),
 )
 POLICY_OPTIONS = (
@@ -146,7 +150,10 @@ def make_parts(args: Args, bus: "EventBus", medium: "Medium | None" = None) -> "
 
         trust_on_first_use(parts)
     return parts._replace(
-        time=_time_source(args, parts), service=_service(args, parts), installers=_installers(args, bus)
+        time=_time_source(args, parts),
+        service=_service(args, parts),
+        installers=_installers(args, bus),
+        outbox=_outbox(args, parts),
     )
 
 
@@ -209,6 +216,18 @@ def _service(args: Args, parts: "Parts") -> "DirectorService | None":
     if parts.codec.name == "ak":
         return sources.HttpDirectorService(url, parts.clock)
     return sources.RpcDirectorService(url, parts.codec, parts.clock)
+
+
+def _outbox(args: Args, parts: "Parts") -> "Outbox | None":
+    url = args.get("server")
+    if url is None:
+        return None
+    from swagent.uptane_client.gateway import Gateway
+    from swagent.uptane_client.outbox import Outbox
+
+    from .uptane_service import Log
+
+    return Outbox(parts.vehicle, Gateway(url, parts.clock), parts.clock, os.urandom, Log(parts.bus))
 
 
 def _installers(args: Args, bus: "EventBus") -> "Mapping[str, EcuInstaller]":

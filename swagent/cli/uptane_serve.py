@@ -84,6 +84,7 @@ def with_secondaries(args: Args, parts: "Parts") -> "tuple[Parts, Desk, Listed]"
         parts.clock,
         keys=keys,
         newcomers=args.on("new-secondaries"),
+        outbox=parts.outbox,
     )
     return parts._replace(handover=handover), desk, listed
 

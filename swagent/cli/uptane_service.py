@@ -95,9 +95,16 @@ def with_flow(args: Args, parts: "Parts", stop: "Stop", log: Log) -> "tuple[Part
 
     def changed(paused: bool) -> None:
         log("warn", "paused: `swagent uptane resume` lets it go on" if paused else "resumed")
+        if parts.outbox is not None and paused != bool(parts.vehicle.fact("pause_told")):
+            kind = "DevicePaused" if paused else "DeviceResumed"
+            parts.outbox.put(kind, correlation=parts.vehicle.fact("correlation") or "")
+            parts.vehicle.keep_fact("pause_told", paused)
+            parts.outbox.deliver()
 
     flow = Flow(needed(args, "state"), sleep=sleep, stop=stop.judge, changed=changed)
     flow.forget_abort()
+    if parts.vehicle.fact("pause_told") and not flow.paused():
+        changed(False)  # somebody resumed while nothing ran
     for source in (parts.director, parts.image):
         source.attend(flow.judge)
     return parts._replace(checkpoint=flow.checkpoint, judge=flow.judge), flow

@@ -69,7 +69,7 @@ class RepoSimulator(RoleFiles):
         consistent_snapshot: what root says of names of files.
 
     Attributes:
-        targets, delegations: what ``publish`` puts into targets.
+        targets, delegations, correlation_id: what ``publish`` puts into targets.
         delegated: role to the body of its file.
         fetched: names of files that were asked for.
     """
@@ -89,6 +89,7 @@ class RepoSimulator(RoleFiles):
         self.vin = vin
         self.targets: dict[str, Target] = {}
         self.delegations = Delegations()
+        self.correlation_id = ""
         self.delegated: dict[str, Targets] = {}
         self.fetched: list[str] = []
         self._keys = 0
@@ -115,7 +116,7 @@ class RepoSimulator(RoleFiles):
 
     def publish(self) -> None:
         """New targets, delegated files, snapshot and timestamp."""
-        self.renew(TARGETS, Targets(self.targets, self.delegations, self.vin))
+        self.renew(TARGETS, Targets(self.targets, self.delegations, self.vin, self.correlation_id))
         for role, body in self.delegated.items():
             self.renew(role, body)
         self.renew_lists()

@@ -24,6 +24,7 @@ from swagent.uptane.trust import judge_signatures
 
 from .bundle import ARCHIVE_MAX_BYTES, Files, pack, unpack
 from .images import ImageStore
+from .outbox import Outbox
 from .vehicle import Result, Vehicle
 
 ARCHIVE = "full_metadata_archive.zip"
@@ -132,6 +133,7 @@ class Desk:
         clock: for the times of results.
         keys: serial to the key that its reports must be signed with, of those ECUs whose key is known here.
         newcomers: whether an ECU that nobody named may make itself known.
+        outbox: hears of installations, None where nobody wants to.
     """
 
     def __init__(
@@ -145,6 +147,7 @@ class Desk:
         *,
         keys: Mapping[str, Key] | None = None,
         newcomers: bool = False,
+        outbox: Outbox | None = None,
     ) -> None:
         self.codec = codec
         self._vin = vin
@@ -154,6 +157,7 @@ class Desk:
         self._clock = clock
         self._keys = keys or {}
         self._newcomers = newcomers
+        self._outbox = outbox
 
     def register(self, serial: str) -> None:
         """Make an ECU known; again is fine.
@@ -280,3 +284,7 @@ class Desk:
             correlation = self._vehicle.fact("correlation") or ""
             now_s = int(self._clock.now_s())
             self._vehicle.keep_result(Result(now_s, report.serial, image.path, 0, "", correlation))
+            if self._outbox is not None:
+                self._outbox.put(
+                    "EcuInstallationCompleted", ecu=report.serial, correlation=correlation, success=True
+                )

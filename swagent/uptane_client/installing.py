@@ -63,14 +63,24 @@ class Installing:
                 continue
             passes = self.passes(target)
             correlation = parts.vehicle.fact("correlation") or ""
+            step = self._reporting.step
+            if passes:
+                step("EcuDownloadStarted", serial, target.path)
+            step("EcuInstallationStarted", serial, target.path)
             try:
                 outcome = self._install(serial, target, installer, correlation, passes=passes)
             except SwagentError as exc:
+                if passes:
+                    step("EcuDownloadCompleted", serial, target.path, success=False)
+                step("EcuInstallationCompleted", serial, target.path, success=False)
                 parts.vehicle.drop_pending(serial)
                 withheld = passes and isinstance(exc, TransportError | DeadlineError)
                 self._reporting.failed(serial, target, DOWNLOAD_FAILED if withheld else INSTALL_FAILED, exc)
                 raise
+            if passes:
+                step("EcuDownloadCompleted", serial, target.path, success=True)
             if outcome.code == NEEDS_COMPLETION:
+                step("EcuInstallationApplied", serial, target.path)
                 result = "pending"
             else:
                 result = "installed" if result == "downloaded" else result
@@ -127,6 +137,13 @@ class Installing:
                 self._reporting.succeeded(serial, pending.image, pending.correlation_id)
             else:
                 parts.vehicle.drop_pending(serial)
+                self._reporting.step(
+                    "EcuInstallationCompleted",
+                    serial,
+                    pending.image.path,
+                    success=False,
+                    correlation=pending.correlation_id,
+                )
                 self._reporting.gave_up(
                     serial,
                     pending.image.path,

@@ -1,8 +1,10 @@
 """What a Primary tells whoever listens, cycle by cycle."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from swagent.clock import Clock
+from swagent.errors import SwagentError
 from swagent.events import Event, EventBus
 
 
@@ -53,6 +55,20 @@ class News:
     def log(self, level: str, message: str) -> None:
         """Publish a line."""
         self.tell("log", message=message, facts={"level": level})
+
+    def happened(self, name: str, *, ecu: str = "", artifact: str = "", success: bool = True) -> None:
+        """Publish a step that is done, by aktualizr's name of it (uptane §6)."""
+        self.tell("uptane", artifact, facts={"name": name, "ecu": ecu, "success": success})
+
+    @contextmanager
+    def completing(self, name: str) -> Iterator[None]:
+        """Publish such a step when the block ends, well or not."""
+        try:
+            yield
+        except SwagentError:
+            self.happened(name, success=False)
+            raise
+        self.happened(name)
 
     def verdict(self, message: str, facts: Mapping[str, object]) -> None:
         """Publish what the session came to."""

@@ -16,6 +16,7 @@ from swagent.uptane.signing import Signer
 from .desk import HandOver
 from .files import FileStore
 from .images import ImageStore
+from .outbox import Outbox
 from .sources import DirectorService, Source, TimeSource
 from .vehicle import Vehicle
 
@@ -65,6 +66,7 @@ class Parts(NamedTuple):
         checkpoint: called between steps and pieces; may wait, and may raise to stop.
         judge: the same, where nobody may wait: while a server brings nothing.
         handover: where verified metadata is put for Secondaries, None where there are none.
+        outbox: takes events for a back end, None where there is none.
         image_keys: serial to what opens images that were encrypted for that ECU.
     """
 
@@ -88,5 +90,6 @@ class Parts(NamedTuple):
     checkpoint: Callable[[], None] = lambda: None
     judge: Callable[[], None] = lambda: None
     handover: HandOver | None = None
+    outbox: Outbox | None = None
     image_keys: "Mapping[str, ImageKey]" = MappingProxyType({})
     random: Callable[[int], bytes] = os.urandom

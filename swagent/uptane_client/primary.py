@@ -84,6 +84,8 @@ class Primary:
 
     def _session(self, work: Callable[[], Cycle]) -> Cycle:
         self._news.begin()
+        if self._parts.outbox is not None:
+            self._parts.outbox.begin()
         self._news.tell("update.started", facts={"source": "uptane", "size": None})
         failure: SwagentError | None = None
         done = Cycle("nothing-to-do", {})
@@ -100,6 +102,8 @@ class Primary:
             self._news.log(
                 "warn", f"the report was not delivered, it follows with the next one: {exc.message}"
             )
+        if self._parts.outbox is not None:
+            self._parts.outbox.deliver()
         if failure is not None:
             result = "refused" if isinstance(failure, UptaneError) else "failed"
             if isinstance(failure, Cancelled):
@@ -111,28 +115,30 @@ class Primary:
         return done
 
     def _update(self) -> Cycle:
-        now_s = self.now_s()
-        director = self.refresh(DIRECTOR, now_s)
-        assigned = self._assigned(director)
-        wanted = self._wanted(assigned)
-        if not wanted and self._parts.handover is None:
-            return Cycle("nothing-to-do", {})
-        if wanted and self._parts.vehicle.pending():
-            self._news.log("info", "an installation waits for its reboot; nothing new is begun before")
-            return Cycle("pending", {})
-        image = self.refresh(IMAGE, now_s)
-        agreed = self._agreed(wanted, image)
+        with self._news.completing("UpdateCheckComplete"):
+            now_s = self.now_s()
+            director = self.refresh(DIRECTOR, now_s)
+            assigned = self._assigned(director)
+            wanted = self._wanted(assigned)
+            if not wanted and self._parts.handover is None:
+                return Cycle("nothing-to-do", {})
+            if wanted and self._parts.vehicle.pending():
+                self._news.log("info", "an installation waits for its reboot; nothing new is begun before")
+                return Cycle("pending", {})
+            image = self.refresh(IMAGE, now_s)
+            agreed = self._agreed(wanted, image)
         if agreed and not self._parts.policy.fetch:
             for serial, target in sorted(agreed.items()):
                 self._news.log("info", f"{serial}: {target.path}, {target.length_bytes} bytes")
             return Cycle("available", agreed)
-        good = self._fetched(agreed)
+        with self._news.completing("AllDownloadsComplete"):
+            good = self._fetched(agreed)
         self._hand_over(director, image, assigned)
         if not wanted:
             return Cycle("nothing-to-do", {})
         if not self._parts.policy.install:
             return Cycle("downloaded", good)
-        return Cycle(self._installing.install(good), good)
+        return self._install(good)
 
     def report(self) -> bytes:
         """Make the vehicle version manifest and hand it in; returns it.
@@ -145,6 +151,10 @@ class Primary:
     def manifest(self) -> bytes:
         """The vehicle version manifest that the next report would be."""
         return self._reporting.manifest()
+
+    def _install(self, targets: Mapping[str, Target]) -> Cycle:
+        with self._news.completing("AllInstallsComplete"):
+            return Cycle(self._installing.install(targets), targets)
 
     def _install_stored(self) -> Cycle:
         now_s = self.now_s()
@@ -161,7 +171,7 @@ class Primary:
             raise TransportError(
                 f"not fetched yet: {', '.join(missing)}", hint="`swagent uptane download` fetches it"
             )
-        return Cycle(self._installing.install(good), good)
+        return self._install(good)
 
     def _wanted(self, assigned: Assigned) -> dict[str, Target]:
         ecus = self._parts.vehicle.ecus()
@@ -279,7 +289,7 @@ class Primary:
         failure: SwagentError | None = None
         for serial, target in targets.items():
             try:
-                self._fetch(target)
+                self._fetch(serial, target)
             except SwagentError as exc:
                 failure = failure or exc
                 self._reporting.failed(serial, target, DOWNLOAD_FAILED, exc)
@@ -294,10 +304,20 @@ class Primary:
             self._parts.vehicle.note_attack(failure.message)
         return there
 
-    def _fetch(self, target: Target) -> None:
+    def _fetch(self, serial: str, target: Target) -> None:
         parts = self._parts
         if self._installing.passes(target) or (parts.images.has(target) and not parts.policy.fetch_again):
             return
+        self._reporting.step("EcuDownloadStarted", serial, target.path)
+        try:
+            self._download(target)
+        except SwagentError:
+            self._reporting.step("EcuDownloadCompleted", serial, target.path, success=False)
+            raise
+        self._reporting.step("EcuDownloadCompleted", serial, target.path, success=True)
+
+    def _download(self, target: Target) -> None:
+        parts = self._parts
         form = target.travelling
         self._news.tell("artifact.started", form.path, form.length_bytes)
         done = 0

@@ -9,9 +9,9 @@ from swagent.uptane.reports import UNKNOWN_IMAGE, EcuReport, InstalledImage, Veh
 
 from .news import News
 from .parts import Parts
-from .sources import Unregistered
+from .sources import DirectorService, Unregistered
 from .timekeeping import TimeKeeper
-from .vehicle import CANCELLED, OK, VERIFICATION_FAILED, Result
+from .vehicle import CANCELLED, DOWNLOAD_FAILED, INSTALL_FAILED, OK, VERIFICATION_FAILED, Result
 
 
 class Reporting:
@@ -37,39 +37,44 @@ class Reporting:
         """
         parts = self._parts
         waiting = self._waiting()
-        raw = self._manifest(waiting)
+        raw = self._manifest(waiting, parts.vehicle.next_counter())
         if parts.service is None:
             return raw
         if parts.vehicle.pending():
             self._news.log("info", "the report is held back until the reboot completes what was installed")
             return raw
-        who = parts.identity
-        try:
-            parts.service.submit(who.vin, who.serial, raw)
-        except Unregistered:
-            self._news.log("info", "the Director does not know this Primary yet: it is told")
-            parts.service.register(who.vin, who.serial, who.hardware_id, parts.signer.key, primary=True)
-            parts.service.submit(who.vin, who.serial, raw)
+        with self._news.completing("PutManifestComplete"):
+            self._submit(parts.service, raw)
         parts.vehicle.forget_attacks(waiting.last_attack)
         parts.vehicle.forget_reports(waiting.last_report)
         parts.vehicle.told_results(waiting.last_result)
         self._news.log("info", "the report was delivered")
         return raw
 
+    def _submit(self, service: DirectorService, raw: bytes) -> None:
+        who, key = self._parts.identity, self._parts.signer.key
+        try:
+            service.submit(who.vin, who.serial, raw)
+        except Unregistered:
+            self._news.log("info", "the Director does not know this Primary yet: it is told")
+            service.register(who.vin, who.serial, who.hardware_id, key, primary=True)
+            service.submit(who.vin, who.serial, raw)
+
     def manifest(self) -> bytes:
         """A signed vehicle version manifest, the Primary's own report in it; nothing is forgotten."""
-        return self._manifest(self._waiting())
+        return self._manifest(self._waiting(), self._parts.vehicle.next_counter())
 
     def _waiting(self) -> "_Waiting":
         vehicle = self._parts.vehicle
         return _Waiting(*vehicle.attacks(), *vehicle.reports(), *vehicle.results(untold=True))
 
-    def _manifest(self, waiting: "_Waiting") -> bytes:
+    def _manifest(self, waiting: "_Waiting", counter: int) -> bytes:
         parts = self._parts
         who = parts.identity
         attacks, results = waiting.attacks, waiting.results
         if parts.codec.name in ("ak", "tuf1"):
-            installation = _installation(results) if results else None
+            hardware = {serial: ecu.hardware_id for serial, ecu in parts.vehicle.ecus().items()}
+            installation = _installation(results, hardware) if results else None
         else:  # these have no other place for it
             installation = None
             failed = [result.message for result in results if result.code != OK]
@@ -82,7 +87,7 @@ class Reporting:
             known.time_s,
             known.previous_s,
             attacks,
-            parts.vehicle.next_counter(),
+            counter,
         )
         mine = parts.codec.encode_ecu_report(report, parts.signer)
         ecus = {**waiting.reports, who.serial: (mine,)}
@@ -91,10 +96,40 @@ class Reporting:
         vehicle = VehicleReport(who.vin, who.serial, ecus, "", installation)
         return parts.codec.encode_vehicle_report(vehicle, parts.signer)
 
+    # -- steps
+
+    def step(
+        self,
+        kind: str,
+        serial: str,
+        path: str,
+        *,
+        success: bool | None = None,
+        correlation: str | None = None,
+    ) -> None:
+        """One step of one ECU's update: for the back end, and for whoever listens.
+
+        Args:
+            kind: a type of event, such as ``EcuDownloadStarted``.
+            serial: of the ECU.
+            path: of its image.
+            success: of a step that is completed.
+            correlation: of an update that is not the present one.
+        """
+        if kind in _INTERNAL:
+            self._news.happened(_INTERNAL[kind], ecu=serial, artifact=path, success=success is not False)
+        if self._parts.outbox is not None:
+            if correlation is None:
+                correlation = self._parts.vehicle.fact("correlation") or ""
+            self._parts.outbox.put(kind, ecu=serial, correlation=correlation, success=success)
+            if kind.endswith("Started"):  # what follows may take long
+                self._parts.outbox.deliver()
+
     # -- results
 
     def succeeded(self, serial: str, image: InstalledImage, correlation: str) -> None:
         """An ECU runs its image."""
+        self.step("EcuInstallationCompleted", serial, image.path, success=True, correlation=correlation)
         now_s = int(self._parts.clock.now_s())
         self._parts.vehicle.keep_result(Result(now_s, serial, image.path, OK, "", correlation))
 
@@ -133,6 +168,23 @@ class _Waiting(NamedTuple):
     results: tuple[Result, ...]
 
 
+_INTERNAL = {
+    "EcuDownloadCompleted": "DownloadTargetComplete",
+    "EcuInstallationStarted": "InstallStarted",
+    "EcuInstallationApplied": "InstallTargetComplete",
+    "EcuInstallationCompleted": "InstallTargetComplete",
+}
+"""What aktualizr calls the same for those who listen on the spot."""
+_WORDS = {
+    OK: "OK",
+    VERIFICATION_FAILED: "VERIFICATION_FAILED",
+    INSTALL_FAILED: "INSTALL_FAILED",
+    DOWNLOAD_FAILED: "DOWNLOAD_FAILED",
+    CANCELLED: "OPERATION_CANCELLED",
+}
+"""Result codes in aktualizr's installation reports."""
+
+
 def timekeeper(parts: Parts) -> TimeKeeper:
     """The verified time of a Primary."""
     return TimeKeeper(
@@ -146,30 +198,25 @@ def timekeeper(parts: Parts) -> TimeKeeper:
     )
 
 
-def _installation(results: Sequence[Result]) -> Mapping[str, object]:
-    """Aktualizr's installation report (uptane §2.2)."""
-    newest = results[0]
+def _installation(results: Sequence[Result], hardware: Mapping[str, str]) -> Mapping[str, object]:
+    """Aktualizr's installation report (uptane §2.2): of each ECU, and of the vehicle, where the failures are joined."""
     failed = [result for result in results if result.code != OK]
+    joined = "|".join(
+        f"{hardware.get(result.serial) or result.serial}:{_WORDS[result.code]}" for result in failed
+    )
     return {
         "content_type": "application/vnd.com.here.otac.installationReport.v1",
         "report": {
-            "correlation_id": newest.correlation_id,
+            "correlation_id": results[0].correlation_id,
             "raw_report": "; ".join(result.message for result in failed),
-            "result": {
-                "code": str(failed[0].code if failed else OK),
-                "description": failed[0].message if failed else "",
-                "success": not failed,
-            },
+            "result": _said(joined or _WORDS[OK], failed[0].message if failed else ""),
             "items": [
-                {
-                    "ecu": result.serial,
-                    "result": {
-                        "code": str(result.code),
-                        "description": result.message,
-                        "success": result.code == OK,
-                    },
-                }
+                {"ecu": result.serial, "result": _said(_WORDS[result.code], result.message)}
                 for result in results
             ],
         },
     }
+
+
+def _said(code: str, description: str) -> Mapping[str, object]:
+    return {"code": code, "description": description, "success": code == _WORDS[OK]}

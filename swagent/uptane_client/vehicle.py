@@ -13,6 +13,7 @@ from swagent.uptane.reports import InstalledImage
 
 HISTORY = 200
 NONCES_MAX = 1024
+EVENTS_MAX = 1000
 OK, VERIFICATION_FAILED, INSTALL_FAILED, DOWNLOAD_FAILED, NEEDS_COMPLETION, CANCELLED = 0, 3, 4, 5, 21, 23
 """aktualizr's result codes (uptane §6)."""
 _STEPS = (
@@ -34,6 +35,7 @@ CREATE TABLE results (
 );
 """,
     "ALTER TABLE pending ADD COLUMN mark TEXT NOT NULL DEFAULT ''",
+    "CREATE TABLE events (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)",
 )
 
 
@@ -75,6 +77,13 @@ class Result(NamedTuple):
     code: int
     message: str
     correlation_id: str
+
+
+class Waiting(NamedTuple):
+    """An event that no back end has yet, as JSON."""
+
+    number: int
+    body: str
 
 
 class Vehicle:
@@ -249,6 +258,27 @@ class Vehicle:
         """These have been reported."""
         with self._db.transaction() as db:
             db.execute("DELETE FROM attacks WHERE number <= ?", (last,))
+
+    # -- events for a back end
+
+    def keep_event(self, body: str) -> None:
+        """Remember an event until it has been handed in; the oldest go when there are too many."""
+        with self._db.transaction() as db:
+            db.execute("INSERT INTO events (body) VALUES (?)", (body,))
+            db.execute(
+                "DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?", (EVENTS_MAX,)
+            )
+
+    def events(self, most: int) -> tuple[Waiting, ...]:
+        """The oldest that wait, ``most`` of them."""
+        with self._db.transaction() as db:
+            rows = db.execute("SELECT number, body FROM events ORDER BY number LIMIT ?", (most,)).fetchall()
+        return tuple(Waiting(*row) for row in rows)
+
+    def forget_events(self, last: int) -> None:
+        """Events up to this one have been handed in."""
+        with self._db.transaction() as db:
+            db.execute("DELETE FROM events WHERE number <= ?", (last,))
 
     # -- results
 

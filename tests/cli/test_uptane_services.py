@@ -17,6 +17,7 @@ from swagent.testing.repositories import RepoSimulator, image_target
 from swagent.uptane.metadata import TARGETS
 from tests.net.authority import Authority
 from tests.net.server import serving
+from tests.uptane_client.backoffice import back_office
 
 DEADLINE_S = 40.0
 IMAGES = {
@@ -201,7 +202,8 @@ def test_pause_resume_abort(office: Office, begun: list[Service]) -> None:
     provision(folder, "gw")
     assert "nothing is under way" in swagent(folder, "abort", "--state", "gw")
     swagent(folder, "pause", "--state", "gw")
-    with serving(b"for the gateway", lambda exchange: exchange.serve(cut_bytes=5, how="stall")) as server:
+    stalls = serving(b"for the gateway", lambda exchange: exchange.serve(cut_bytes=5, how="stall"))
+    with stalls as server, back_office() as back:
         office.order()
         for name in ("tcu.img", "v.img"):
             del office.director.targets[name]
@@ -211,7 +213,7 @@ def test_pause_resume_abort(office: Office, begun: list[Service]) -> None:
         office.director.publish()
         office.write()
         for end in (True, False):  # the pause outlives the process
-            daemon = Service(folder, "daemon", *gateway(folder), "--interval", "1")
+            daemon = Service(folder, "daemon", *gateway(folder), "--interval", "1", "--server", back.url)
             begun.append(daemon)
             daemon.until("paused")
             assert not end or daemon.end() == 0
@@ -227,6 +229,8 @@ def test_pause_resume_abort(office: Office, begun: list[Service]) -> None:
         daemon.until("^downloaded")
         assert (folder / "gw" / "targets" / "gw.img").read_bytes() == b"for the gateway"
         assert daemon.end() == 0, "".join(daemon.seen)
+    assert back.kinds[:3] == ["DevicePaused", "DeviceResumed", "EcuDownloadStarted"]
+    assert back.kinds[-1] == "EcuDownloadCompleted"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""A back end beside the repositories, as aktualizr's ``tls.server``: events (uptane §6)."""
+
+from collections.abc import Callable, Sequence
+
+from swagent.clock import Clock
+from swagent.net import HttpExchange, HttpOptions
+
+from .sources import OPTIONS
+
+ANSWER_MAX_BYTES = 64 * 1024
+
+
+class Gateway:
+    """Talks to it.
+
+    Args:
+        url: ``http`` or ``https``.
+        clock: for time limits.
+        options: how to talk to it.
+
+    Raises:
+        UsageError: no such address.
+        RegistrationError: urllib3 is not installed.
+    """
+
+    def __init__(self, url: str, clock: Clock, options: HttpOptions = OPTIONS) -> None:
+        self._url = url.rstrip("/")
+        self._http = HttpExchange(f"{self._url}/", options, clock)
+
+    def attend(self, waiting: Callable[[], None]) -> None:
+        """Say who is asked while the server brings nothing; it may raise to stop."""
+        self._http.attend(waiting)
+
+    def post_events(self, bodies: Sequence[str]) -> int:
+        """Hand in a batch of events; returns the status of the answer.
+
+        Raises:
+            TransportError, DeadlineError: there is no answer.
+        """
+        return self._ask("POST", "events", f"[{','.join(bodies)}]")
+
+    def _ask(self, method: str, name: str, text: str) -> int:
+        answer = self._http.ask(
+            method,
+            f"{self._url}/{name}",
+            body=text.encode(),
+            headers={"Content-Type": "application/json"},
+            max_bytes=ANSWER_MAX_BYTES,
+        )
+        return answer.status
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
