@@ -13,6 +13,7 @@ COMMAND = Group(
         ("install", "uptane_install", "what was downloaded and not installed"),
         ("manifest", "uptane_manifest", "what this vehicle reports: show it, or send it"),
         ("status", "uptane_status", "the vehicle's ECUs, what they run, the last results"),
+        ("campaign", "uptane_campaign", "what a back end offers; accept, decline or postpone it"),
         ("pause", "uptane_pause", "hold up downloads and installations"),
         ("resume", "uptane_resume", "end the pause"),
         ("abort", "uptane_abort", "stop the download or installation that runs"),

@@ -1,10 +1,12 @@
-"""A back end beside the repositories, as aktualizr's ``tls.server``: events (uptane §6)."""
+"""A back end beside the repositories, as aktualizr's ``tls.server``: events and campaigns (uptane §6)."""
 
 from collections.abc import Callable, Sequence
 
 from swagent.clock import Clock
+from swagent.errors import TransportError
 from swagent.net import HttpExchange, HttpOptions
 
+from .campaigns import LIST_MAX_BYTES, Campaign, read_campaigns
 from .sources import OPTIONS
 
 ANSWER_MAX_BYTES = 64 * 1024
@@ -38,6 +40,18 @@ class Gateway:
             TransportError, DeadlineError: there is no answer.
         """
         return self._ask("POST", "events", f"[{','.join(bodies)}]")
+
+    def campaigns(self) -> tuple[tuple[Campaign, ...], int]:
+        """What the server offers, and how much else that makes no sense.
+
+        Raises:
+            TransportError, DeadlineError: there is no answer, or none with a list.
+            MetadataError: the list makes no sense.
+        """
+        answer = self._http.ask("GET", f"{self._url}/campaigner/campaigns", max_bytes=LIST_MAX_BYTES)
+        if not answer.is_good:
+            raise TransportError(f"{self._url}/campaigner/campaigns: the server answers {answer.status}")
+        return read_campaigns(answer.body)
 
     def _ask(self, method: str, name: str, text: str) -> int:
         answer = self._http.ask(

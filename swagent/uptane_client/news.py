@@ -56,19 +56,29 @@ class News:
         """Publish a line."""
         self.tell("log", message=message, facts={"level": level})
 
-    def happened(self, name: str, *, ecu: str = "", artifact: str = "", success: bool = True) -> None:
+    def happened(
+        self,
+        name: str,
+        *,
+        ecu: str = "",
+        artifact: str = "",
+        success: bool = True,
+        more: Mapping[str, object] | None = None,
+    ) -> None:
         """Publish a step that is done, by aktualizr's name of it (uptane §6)."""
-        self.tell("uptane", artifact, facts={"name": name, "ecu": ecu, "success": success})
+        facts = {"name": name, "ecu": ecu, "success": success, **(more or {})}
+        self.tell("uptane", artifact, facts=facts)
 
     @contextmanager
-    def completing(self, name: str) -> Iterator[None]:
-        """Publish such a step when the block ends, well or not."""
+    def completing(self, name: str) -> Iterator[dict[str, object]]:
+        """Publish such a step when the block ends, well or not; with what the block says of it."""
+        more: dict[str, object] = {}
         try:
-            yield
+            yield more
         except SwagentError:
             self.happened(name, success=False)
             raise
-        self.happened(name)
+        self.happened(name, more=more)
 
     def verdict(self, message: str, facts: Mapping[str, object]) -> None:
         """Publish what the session came to."""
