@@ -21,7 +21,7 @@ from swagent.installer.inventory import from_pairs, read_versions
 from swagent.installer.journal import Journal, Record, State, raised
 from swagent.installer.rig import LuaRules, Policy, Rig, UserDataQuestion
 from swagent.installer.session import Session
-from swagent.model import Description, Gate, Hardware, InstallRequest, Outcome, Plan, TlsFiles, Unit
+from swagent.model import Artifact, Description, Gate, Hardware, InstallRequest, Outcome, Plan, TlsFiles, Unit
 from swagent.settings import AUTO, DEFAULT_TYPE, InstallSettings, from_config, from_environ
 from swagent.stream.source import FileSource, Source, open_source
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from swagent.handlers.api import Handler
     from swagent.installer.confirm import Check, Confirmation
     from swagent.installer.contents import Contents
+    from swagent.installer.single import ImageInstaller
     from swagent.net import HttpParts
     from swagent.plugins import Registry
 
@@ -360,6 +361,34 @@ class SwuInstaller:
     def _last(self) -> Record | None:
         journal = make_journal(self._settings, self._environ)
         return journal.read().last if journal is not None else None
+
+
+def image_installer(
+    entry: Artifact, settings: InstallSettings, bus: EventBus, environ: Mapping[str, str]
+) -> "ImageInstaller":
+    """Gives images to the handler that an entry names, for an ECU behind this unit.
+
+    Raises:
+        DescriptionError: there is no such handler, or the entry is not what it needs.
+        RegistrationError: the handler cannot be used here.
+    """
+    from swagent import handlers
+    from swagent.hw import Hardware as RealHardware
+    from swagent.installer.single import Bench, ImageInstaller
+
+    tmpdir = _temporary_folder(environ)
+    return ImageInstaller(
+        entry,
+        Bench(
+            handlers.registry(),
+            RealHardware(tmpdir, settings.docker_socket, settings.mtd_blacklist),
+            bus,
+            SystemClock(),
+            tmpdir,
+            TlsFiles(settings.forward_cafile, settings.forward_sslcert, settings.forward_sslkey),
+            lua_rules(settings),
+        ),
+    )
 
 
 def lua_rules(settings: InstallSettings) -> LuaRules:

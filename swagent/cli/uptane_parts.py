@@ -68,7 +68,13 @@ POLICY_OPTIONS = (
         choices=("none", "swu"),
         help="what puts images onto the Primary itself; swu: as `swagent -i` with its settings; none",
     ),
-    Option("file", short="f", metavar="FILE", group=HOW, help="settings for --installer swu"),
+    Option(
+        "file",
+        short="f",
+        metavar="FILE",
+        group=HOW,
+        help="settings for --installer swu and for handlers of --secondaries",
+    ),
     Option(
         "no-store",
         group=HOW,

@@ -10,6 +10,7 @@ from .options import Args, Option
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from swagent.model import EcuInstaller
     from swagent.uptane_client.desk import Desk
     from swagent.uptane_client.parts import Parts
     from swagent.uptane_client.secondary import Secondary
@@ -103,7 +104,9 @@ def serve(
     from swagent.vehicle import resources, rpc
     from swagent.vehicle.server import VehicleServer
 
-    virtual = tuple(_virtual(each, parts, desk, log) for each in listed.virtual)
+    virtual = tuple(
+        _virtual(each, parts, desk, _installer(args, each, parts), log) for each in listed.virtual
+    )
     servers: list[VehicleServer] = []
     where = args.get("serve-rpc")
     if where is not None:
@@ -139,12 +142,29 @@ def read_address(text: str, usual: int = 0) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _virtual(each: "Virtual", parts: "Parts", desk: "Desk", log: "Callable[[str, str], None]") -> "Secondary":
+def _installer(args: Args, each: "Virtual", parts: "Parts") -> "EcuInstaller":
+    """What puts images onto a Secondary of this process."""
+    from swagent.uptane_client.firmware import FirmwareFile
+
+    if each.entry is None:
+        return FirmwareFile(each.firmware, each.target_name)
+    from swagent.app import image_installer, read_settings
+
+    settings, _ = read_settings(args.get("file"), os.environ)
+    return image_installer(each.entry, settings, parts.bus, os.environ)
+
+
+def _virtual(
+    each: "Virtual",
+    parts: "Parts",
+    desk: "Desk",
+    installer: "EcuInstaller",
+    log: "Callable[[str, str], None]",
+) -> "Secondary":
     from swagent.uptane.metadata import DIRECTOR, IMAGE, ROOT, TARGETS, Root
     from swagent.uptane.reports import UNKNOWN_IMAGE
     from swagent.uptane.signing import Signer
     from swagent.uptane_client.files import FileStore
-    from swagent.uptane_client.firmware import FirmwareFile
     from swagent.uptane_client.links import LocalLink
     from swagent.uptane_client.provision import key_at
     from swagent.uptane_client.secondary import Parts as SecondaryParts
@@ -179,7 +199,7 @@ def _virtual(each: "Virtual", parts: "Parts", desk: "Desk", log: "Callable[[str,
             metadata,
             Vehicle(os.path.join(each.folder, "ecu.sqlite")),
             Signer(key_at(each.key_file), parts.codec),
-            FirmwareFile(each.firmware, each.target_name),
+            installer,
             parts.clock,
             parts.bus,
             time_key=parts.time_key,

@@ -1,21 +1,28 @@
 """The Secondaries of a vehicle as a file lists them: aktualizr's ``secondary.json`` (uptane §6).
 
-``virtual`` are Secondaries in the Primary's own process; ``network`` (ours) are ECUs that ask over the network.
+``virtual`` are Secondaries in the Primary's own process, whose image is a file; ``handled`` (ours) the same for devices
+that know nothing of Uptane, to which a handler brings their image; ``network`` (ours) are ECUs that ask over the
+network.
 """
 
 import os
 from typing import Any, NamedTuple
 
 from swagent.errors import SettingsError
+from swagent.model import Artifact, Kind
 from swagent.uptane.canonical import load
 
 FILE_MAX_BYTES = 1024 * 1024
-_VIRTUAL = (
+HANDLERS = ("swuforward", "ucfw")
+"""They do nothing to a device before they have the whole image, and its verdict."""
+_KINDS = ("virtual", "handled", "network")
+_HERE = (
+    "ecu_serial",
+    "ecu_hardware_id",
+    "partial_verifying",
     "full_client_dir",
     "ecu_private_key",
     "ecu_public_key",
-    "firmware_path",
-    "target_name_path",
     "metadata_path",
 )
 
@@ -30,6 +37,7 @@ class Virtual(NamedTuple):
         metadata: folder of its verified metadata.
         firmware: file that its images are written to.
         target_name: file that the name of its image is written to, "" for none.
+        entry: of one that is handled: what brings its images to it, instead of a file.
     """
 
     serial: str
@@ -40,6 +48,7 @@ class Virtual(NamedTuple):
     metadata: str
     firmware: str
     target_name: str
+    entry: Artifact | None = None
 
 
 class Networked(NamedTuple):
@@ -81,14 +90,17 @@ def read_list(path: str) -> Listed:
     except (OSError, ValueError) as exc:
         raise SettingsError(f"cannot read {path}: {exc}") from exc
     if not isinstance(tree, dict):
-        raise SettingsError(f"{path}: an object with the key 'virtual' or 'network' is needed")
-    unknown = [key for key in tree if key not in ("virtual", "network")]
+        raise SettingsError(f"{path}: an object with some of the keys {', '.join(_KINDS)} is needed")
+    unknown = [key for key in tree if key not in _KINDS]
     if unknown:
         raise SettingsError(
             f"{path}: there is no kind of Secondary called {unknown[0]!r} here",
-            hint="known are virtual, network",
+            hint="known are " + ", ".join(_KINDS),
         )
-    virtual = tuple(_virtual(item, path) for item in _items(tree, "virtual", path))
+    virtual = (
+        *(_virtual(item, path) for item in _items(tree, "virtual", path)),
+        *(_handled(item, path) for item in _items(tree, "handled", path)),
+    )
     network = tuple(_networked(item, path) for item in _items(tree, "network", path))
     serials = [serial for serial, _ in Listed(virtual, network).ecus()]
     twice = [serial for serial in serials if serials.count(serial) > 1]
@@ -105,7 +117,45 @@ def _items(tree: dict[str, Any], kind: str, path: str) -> list[dict[str, Any]]:
 
 
 def _virtual(item: dict[str, Any], path: str) -> Virtual:
-    _judge_keys(item, ("ecu_serial", "ecu_hardware_id", "partial_verifying", *_VIRTUAL), path)
+    _judge_keys(item, (*_HERE, "firmware_path", "target_name_path"), path)
+    return _here(item, path)
+
+
+def _handled(item: dict[str, Any], path: str) -> Virtual:
+    _judge_keys(item, (*_HERE, "handler", "device", "properties"), path)
+    handler = _text(item, "handler", path)
+    if handler not in HANDLERS:
+        raise SettingsError(
+            f"{path}: {handler[:60]!r} does not bring images to other devices",
+            hint="known are " + ", ".join(HANDLERS),
+        )
+    given = item.get("properties", {})
+    if not isinstance(given, dict):
+        raise SettingsError(f"{path}: properties is an object")
+    properties = {name: _values(name, value, path) for name, value in given.items()}
+    secondary = _here(item, path)
+    device = _text(item, "device", path, "")
+    where = f"{secondary.serial} in {path}"
+    return secondary._replace(
+        entry=Artifact(Kind.IMAGE, handler, device=device, properties=properties, where=where)
+    )
+
+
+def _values(name: str, value: object, path: str) -> tuple[str, ...]:
+    """A property as sw-description would have it."""
+    found = []
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, bool):
+            found.append("true" if each else "false")
+        elif isinstance(each, str | int):
+            found.append(str(each))
+        else:
+            raise SettingsError(f"{path}: the property {name[:60]!r} is a text, a number, or a list of these")
+    return tuple(found)
+
+
+def _here(item: dict[str, Any], path: str) -> Virtual:
+    """What both kinds that live in the Primary's process have."""
     serial, hardware_id = _text(item, "ecu_serial", path), _text(item, "ecu_hardware_id", path)
     partial = item.get("partial_verifying", False)
     if not isinstance(partial, bool):
