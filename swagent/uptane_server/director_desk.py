@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from swagent.errors import SettingsError
 from swagent.uptane.errors import UnknownEcu
+from swagent.uptane.metadata import EncryptedTarget
 
 from .director import Director
 from .director_folder import VehicleFolders
@@ -73,12 +74,13 @@ class DirectorDesk:
         self, vin: str, serial: str, image: Image, source: str | None = None, *, correlation_id: str = ""
     ) -> None:
         """Assign an image; put it where the vehicle finds it, when ``source`` says where it lies. Raises likewise."""
-        public = self._image_key(serial)
         form = None
-        if source is not None and public:
-            form = seal(image.target, source, self.folders.images(vin), serial, public)
-        elif source is not None:
-            self.folders.put_image(vin, image.target.path, source)
+        if source is not None:
+            public, form = self._sealed(vin, serial, image)
+            if not public:
+                self.folders.put_image(vin, image.target.path, source)
+            elif form is None:
+                form = seal(image.target, source, self.folders.images(vin), serial, public)
         self.director.assign(vin, serial, image, correlation_id=correlation_id, sealed=form)
 
     def write(self, vins: Iterable[str] | None = None) -> None:
@@ -108,12 +110,16 @@ class DirectorDesk:
         place = os.path.join(self._sources, image.target.path)
         return place if os.path.isfile(place) else None
 
-    def _image_key(self, serial: str) -> str:
+    def _sealed(self, vin: str, serial: str, image: Image) -> tuple[str, EncryptedTarget | None]:
+        """The ECU's key for images, "" for none, and the form of this one that was made before and still lies there."""
         with self.director.inventory.look() as fleet:
             try:
-                return fleet.ecu(serial).image_key
+                public = fleet.ecu(serial).image_key
             except UnknownEcu:
-                return ""
+                return "", None
+            form = fleet.sealed(vin).get((serial, image.number)) if public else None
+        there = form is not None and os.path.isfile(os.path.join(self.folders.images(vin), form.path))
+        return public, form if there else None
 
     def _judge_source(self, source: str) -> str:
         if self._sources is None:

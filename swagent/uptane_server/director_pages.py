@@ -43,7 +43,7 @@ class Pages:
 
     def refusal(self, session: Session | None, wrong: str) -> str:
         """Something could not be done."""
-        return _render("base.html", session=session, wrong=wrong)
+        return _render("refusal.html", session=session, reason=wrong)
 
     def fleet(self, session: Session, base: str, query: Mapping[str, str]) -> str:
         """The list of vehicles."""

@@ -1,14 +1,17 @@
 """Encrypts an image for one ECU (Standard §5.3.2.1): AES-CBC, vector first, by a key of its own that RSA wraps."""
 
 import os
+from collections.abc import Iterator
 from hashlib import sha256, sha512
-from typing import BinaryIO
 
 from swagent.crypto.cipher import OVERHEAD_BYTES, CbcEncryptor
 from swagent.crypto.imagekey import KINDS, wrap
 from swagent.errors import DeviceError, SettingsError
 from swagent.store.atomic import make_folders, open_replacement
 from swagent.uptane.metadata import EncryptedTarget, Target
+from swagent.uptane.reports import InstalledImage
+
+from .director_choice import is_installed
 
 KIND = "aes256"
 VECTOR_BYTES = 16
@@ -26,11 +29,10 @@ def describe(path: str, source: str) -> Target:
     Raises:
         SettingsError: it cannot be read.
     """
-    try:
-        with open(source, "rb") as file:
-            return _describe(path, file)
-    except OSError as exc:
-        raise SettingsError(f"cannot read the image {source}: {exc.strerror}", artifact=path) from exc
+    facts = _Facts()
+    for piece in _pieces(path, source):
+        facts.add(piece)
+    return facts.target(path)
 
 
 def seal(target: Target, source: str, folder: str, serial: str, public_pem: str) -> EncryptedTarget:
@@ -47,14 +49,6 @@ def seal(target: Target, source: str, folder: str, serial: str, public_pem: str)
         SettingsError: the image is not there, or not the one that was signed, or the key is none.
         DeviceError: the new form cannot be written.
     """
-    found = describe(target.path, source)
-    common = found.hashes.keys() & target.hashes.keys()
-    if (
-        found.length_bytes != target.length_bytes
-        or not common
-        or any(found.hashes[name] != target.hashes[name] for name in common)
-    ):
-        raise SettingsError(f"{source} is not the image {target.path} that is to be assigned")
     key = os.urandom(KINDS[KIND])
     try:
         wrapped = wrap(public_pem, key)
@@ -64,31 +58,51 @@ def seal(target: Target, source: str, folder: str, serial: str, public_pem: str)
     place = os.path.join(folder, name)
     try:
         make_folders(os.path.dirname(place))
-        with open(source, "rb") as plain, open_replacement(place) as file:
-            _encrypt(plain, file, key)
-            file.seek(0)
-            form = _describe(name, file)
     except OSError as exc:
         raise DeviceError(f"cannot write {place}: {exc.strerror}", path=place, errno=exc.errno) from exc
+    plain, sealed = _Facts(), _Facts()
+    with open_replacement(place) as file:
+        for piece in _encrypted(_pieces(target.path, source), key, plain):
+            sealed.add(piece)
+            file.write(piece)
+        if not is_installed(InstalledImage(*plain.target(target.path)[:3]), target):
+            raise SettingsError(f"{source} is not the image {target.path} that is to be assigned")
+    form = sealed.target(name)
     return EncryptedTarget(name, form.length_bytes, form.hashes, KIND, wrapped)
 
 
-def _encrypt(plain: BinaryIO, file: BinaryIO, key: bytes) -> None:
-    vector = os.urandom(VECTOR_BYTES)
-    cipher = CbcEncryptor(key, vector)
-    file.write(vector)
-    sealed = memoryview(bytearray(PIECE_BYTES + OVERHEAD_BYTES))
-    while piece := plain.read(PIECE_BYTES):
-        n = cipher.update_into(memoryview(piece), sealed)
-        file.write(sealed[:n])
-    file.write(cipher.finalize())
+class _Facts:
+    """Length and hashes of what goes by."""
 
+    def __init__(self) -> None:
+        self._length_bytes = 0
+        self._running = {"sha256": sha256(), "sha512": sha512()}
 
-def _describe(path: str, file: BinaryIO) -> Target:
-    hashes = {"sha256": sha256(), "sha512": sha512()}
-    length_bytes = 0
-    while piece := file.read(PIECE_BYTES):
-        length_bytes += len(piece)
-        for running in hashes.values():
+    def add(self, piece: bytes | memoryview) -> None:
+        self._length_bytes += len(piece)
+        for running in self._running.values():
             running.update(piece)
-    return Target(path, length_bytes, {name: running.hexdigest() for name, running in hashes.items()})
+
+    def target(self, path: str) -> Target:
+        hashes = {name: running.hexdigest() for name, running in self._running.items()}
+        return Target(path, self._length_bytes, hashes)
+
+
+def _pieces(path: str, source: str) -> Iterator[bytes]:
+    try:
+        with open(source, "rb") as file:
+            while piece := file.read(PIECE_BYTES):
+                yield piece
+    except OSError as exc:
+        raise SettingsError(f"cannot read the image {source}: {exc.strerror}", artifact=path) from exc
+
+
+def _encrypted(pieces: Iterator[bytes], key: bytes, plain: _Facts) -> Iterator[bytes | memoryview]:
+    vector = os.urandom(VECTOR_BYTES)
+    yield vector
+    cipher = CbcEncryptor(key, vector)
+    buffer = memoryview(bytearray(PIECE_BYTES + OVERHEAD_BYTES))
+    for piece in pieces:
+        plain.add(piece)
+        yield buffer[: cipher.update_into(memoryview(piece), buffer)]
+    yield cipher.finalize()

@@ -4,8 +4,9 @@ The database is the one place of state: any number of processes may work on it. 
 first (SQLite: the whole file), so that two workers never sign the same version twice.
 """
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from swagent.errors import DeviceError, SettingsError, TransportError
@@ -33,8 +34,10 @@ class Inventory:
 
     def __init__(self, url: str, echo: Callable[[str], None] | None = None) -> None:
         self._engine = _engine(url)
-        self.name: str = self._engine.url.render_as_string(hide_password=True)
-        self.is_sqlite: bool = self._engine.dialect.name == "sqlite"
+        address = self._engine.url
+        kind = address.get_backend_name()
+        self.name: str = address.set(drivername=kind).render_as_string(hide_password=True)
+        self.is_sqlite: bool = kind == "sqlite"
         if echo is not None:
             from sqlalchemy import event
 
@@ -127,6 +130,8 @@ def _engine(url: str) -> "Engine":
         address = make_url(url if "://" in url else f"sqlite:///{url}")
         address = address.set(drivername=DRIVERS[address.drivername])
         if address.drivername.startswith("sqlite"):
+            if address.database != ":memory:":
+                _make_private(address.database or "")
             engine = create_engine(address, connect_args={"timeout": BUSY_S, "check_same_thread": False})
             event.listen(engine, "connect", _prepare_sqlite)
         else:
@@ -141,6 +146,12 @@ def _engine(url: str) -> "Engine":
 
         raise RegistrationError("an inventory in PostgreSQL needs swagent[postgres]") from exc
     return engine
+
+
+def _make_private(path: str) -> None:
+    """A new database is its owner's alone; what keeps it from being made is told when it is opened."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

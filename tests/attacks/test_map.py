@@ -150,7 +150,12 @@ ROWS: dict[int, tuple[str, tuple[str, ...]]] = {
     34: ("second registration of a serial or a Primary", (f"{MANIFESTS}::TestRegistration",)),
     35: (
         "eavesdropping of an encrypted image",
-        (f"{ENCRYPTED}::test_plain_bytes_are_nowhere_but_at_their_ecu", f"{ENCRYPTED}::TestLies"),
+        (
+            f"{ENCRYPTED}::test_plain_bytes_are_nowhere_but_at_their_ecu",
+            f"{ENCRYPTED}::TestLies",
+            "attacks/test_director_encrypts.py::test_its_ecu_opens_it",
+            "attacks/test_director_encrypts.py::test_plain_bytes_are_nowhere",
+        ),
     ),
     36: (
         "updates from a medium (PURE-2)",
