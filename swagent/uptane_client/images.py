@@ -1,8 +1,8 @@
 """Fetching images: from one mirror after the other, verified as they come, kept only when they are what was signed."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from swagent.errors import DeadlineError, DeviceError, SwagentError, TransportError, UptaneError
 from swagent.net import Folder
@@ -80,6 +80,37 @@ class ImageStore:
             return
         except OSError as exc:
             raise DeviceError(f"cannot remove {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+
+    def keep_only(self, names: Iterable[str]) -> list[str]:
+        """Take all images away but these, and what cut downloads left.
+
+        Args:
+            names: by which images travel; what is no name of an image keeps nothing.
+
+        Returns:
+            What was removed.
+
+        Raises:
+            DeviceError: something cannot be removed.
+        """
+        kept = {os.path.join(self.folder, *name.split("/")) for name in names if _is_name(name)}
+        removed = []
+        for folder, below, files in os.walk(self.folder, topdown=False):
+            for path in (os.path.join(folder, name) for name in (*files, *below)):
+                if path in kept:
+                    continue
+                try:
+                    if os.path.isdir(path) and not os.path.islink(path):
+                        with suppress(OSError):  # it is not empty
+                            os.rmdir(path)
+                        continue
+                    os.unlink(path)
+                except OSError as exc:
+                    raise DeviceError(
+                        f"cannot remove {path}: {exc.strerror}", path=path, errno=exc.errno
+                    ) from exc
+                removed.append(os.path.relpath(path, self.folder))
+        return removed
 
     def fetch(
         self, target: Target, mirrors: Sequence[tuple[Folder, str]], progress: Callable[[int], None]
@@ -162,6 +193,14 @@ def is_image(path: str, target: Target) -> bool:
             while judged.readinto(buffer):
                 pass
     except (UptaneError, OSError):
+        return False
+    return True
+
+
+def _is_name(name: str) -> bool:
+    try:
+        judge(name)
+    except UptaneError:
         return False
     return True
 

@@ -12,6 +12,7 @@ from swagent.errors import (
     AttestedTimeError,
     Cancelled,
     DeadlineError,
+    DeviceError,
     SwagentError,
     TransportError,
     UptaneError,
@@ -121,7 +122,7 @@ class Primary:
             assigned = self._assigned(director)
             wanted = self._wanted(assigned)
             if not wanted and self._parts.handover is None:
-                return Cycle("nothing-to-do", {})
+                return self._tidied(Cycle("nothing-to-do", {}), assigned)
             if wanted and self._parts.vehicle.pending():
                 self._news.log("info", "an installation waits for its reboot; nothing new is begun before")
                 return Cycle("pending", {})
@@ -135,10 +136,25 @@ class Primary:
             good = self._fetched(agreed)
         self._hand_over(director, image, assigned)
         if not wanted:
-            return Cycle("nothing-to-do", {})
-        if not self._parts.policy.install:
-            return Cycle("downloaded", good)
-        return self._install(good)
+            done = Cycle("nothing-to-do", {})
+        elif not self._parts.policy.install:
+            done = Cycle("downloaded", good)
+        else:
+            done = self._install(good)
+        return self._tidied(done, assigned)
+
+    def _tidied(self, done: Cycle, assigned: Assigned) -> Cycle:
+        """After a cycle that succeeded: images that no ECU runs, or shall run, are taken away."""
+        vehicle = self._parts.vehicle
+        names = {target.travelling.path for target in assigned.by_ecu.values()}
+        names |= {ecu.installed.path for ecu in vehicle.ecus().values()}
+        names |= {pending.image.path for pending in vehicle.pending().values()}
+        try:
+            for name in self._parts.images.keep_only(names):
+                self._news.log("info", f"removed {name}, which no ECU needs any more")
+        except DeviceError as exc:  # nothing depends on it
+            self._news.log("warn", exc.message)
+        return done
 
     def report(self) -> bytes:
         """Make the vehicle version manifest and hand it in; returns it.
