@@ -14,6 +14,7 @@ SHELF = "swagent.lab_providers"
 BUILT_INS: tuple[tuple[str, str], ...] = (
     ("command", "command:provide"),
     ("file", "files:provide"),
+    ("pdudaemon", "pdudaemon:provide"),
     ("serial", "serial:provide"),
 )
 

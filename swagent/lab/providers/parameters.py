@@ -72,6 +72,15 @@ class Parameters:
             raise SettingsError(f"{self.where}: {key} must be a list: a program and its arguments")
         return tuple(str(word) for word in found)
 
+    def numbered(self, key: str, *, most: int) -> tuple[str, ...]:
+        """Names: a number N stands for ``1`` to ``N``, else it is a list of them. Raises SettingsError."""
+        found = self._given.get(key)
+        if isinstance(found, int) and not isinstance(found, bool) and 1 <= found <= most:
+            return tuple(str(number) for number in range(1, found + 1))
+        if isinstance(found, list) and 1 <= len(found) <= most:
+            return tuple(str(name) for name in found)
+        raise SettingsError(f"{self.where}: {key} must be a number from 1 to {most}, or a list of names")
+
     def has(self, key: str) -> bool:
         """Whether it is there."""
         return self._given.get(key) is not None
