@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
-from swagent.errors import LabError, SettingsError
+from swagent.errors import SettingsError
 
 from . import errors
 from .items import ItemType
+from .remote import error_of, read_target
 from .service import REPLAY
 from .volumes import Target
 from .wire import SERVICE, head
@@ -18,11 +19,6 @@ from .wire import SERVICE, head
 PIECE_BYTES = 3 * 1024 * 1024
 READ_BYTES = 1024 * 1024
 _BLOCK_BYTES = 4096
-_CLASSES = {
-    cls.status: cls
-    for cls in vars(errors).values()
-    if isinstance(cls, type) and issubclass(cls, LabError) and cls is not LabError
-}
 
 
 class ItemInfo(NamedTuple):
@@ -66,12 +62,7 @@ class LabClient:
         import grpc
 
         self._wire = head()
-        scheme, separator, host = uri.partition("://")
-        host = host.rstrip("/")
-        if not separator or scheme not in ("http", "https") or not host or "/" in host:
-            raise SettingsError(
-                f"{uri[:80]!r} is no address of a lab", hint="write http://host:6683 or https://host"
-            )
+        scheme, host = address_of(uri)
         self._metadata = [("authorization", f"Bearer {token.strip()}")] if token else []
         options = [("grpc.max_receive_message_length", 16 * 1024 * 1024)]
         if scheme == "https":
@@ -196,7 +187,7 @@ class LabClient:
     def targets(self, volume: int) -> tuple[list[Target], bool]:
         """The targets of a volume, and whether these are all."""
         found = self._unary("VolumeInfo", self._wire.VolumeRequest(volume=volume))
-        return [_target(one) for one in found.target], found.exhaustive
+        return [read_target(one) for one in found.target], found.exhaustive
 
     def commit(self, volume: int) -> None:
         """Have the board use what was written."""
@@ -307,7 +298,7 @@ class LabClient:
             call = self._calls["VolumeIo"](iter(asked.get, None), metadata=self._metadata)
             ended = threading.Event()
             try:
-                yield _target(next(call).target.target), asked.put, call
+                yield read_target(next(call).target.target), asked.put, call
                 ended.set()
             finally:
                 asked.put(None)
@@ -360,9 +351,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as exc:
-        name = exc.code().name if hasattr(exc, "code") else "UNKNOWN"
-        details = (exc.details() if hasattr(exc, "details") else "") or f"the server answered {name}"
-        raise _CLASSES.get(name, LabError)(details) from exc
+        raise error_of(exc) from exc
     except StopIteration as exc:
         raise errors.Gone("the server ended the call too early") from exc
 
@@ -384,15 +373,19 @@ def _items(given: Any) -> list[ItemInfo]:
     ]
 
 
-def _target(one: Any) -> Target:
-    return Target(
-        one.name,
-        one.readable,
-        one.writable,
-        one.seekable,
-        one.size if one.HasField("size") else None,
-        one.blocksize if one.HasField("blocksize") and one.blocksize else None,
-    )
+def address_of(uri: str) -> tuple[str, str]:
+    """Scheme, and host with port, of a server.
+
+    Raises:
+        SettingsError: it is no address of one.
+    """
+    scheme, separator, host = uri.partition("://")
+    host = host.rstrip("/")
+    if not separator or scheme not in ("http", "https") or not host or "/" in host:
+        raise SettingsError(
+            f"{uri[:80]!r} is no address of a lab", hint="write http://host:6683 or https://host"
+        )
+    return scheme, host
 
 
 def size_of(file: BinaryIO) -> int | None:

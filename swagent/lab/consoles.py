@@ -161,16 +161,19 @@ class Console:
         await self.open()
         await self._port.write(data)
 
-    async def output(self, *, replay: bool = False) -> AsyncGenerator[Heard, None]:
-        """What the board says, from now on or from the oldest byte that is remembered.
+    async def listen(self, *, replay: bool = False) -> AsyncGenerator[Heard, None]:
+        """What the board says, from this moment on or from the oldest byte that is remembered.
+
+        Nothing is lost between this call and the first look at what it returns, which raises Gone when the port ends.
 
         Raises:
-            Gone: the port has ended.
+            Gone: its port cannot be opened.
         """
         await self.open()
-        history = self._history
-        place = history.begin if replay else history.end
-        count = self._said.count
+        return self._output(self._history.begin if replay else self._history.end)
+
+    async def _output(self, place: int) -> AsyncGenerator[Heard, None]:
+        history, count = self._history, 0
         while True:
             lost_bytes = max(history.begin - place, 0)
             place = max(place, history.begin)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from swagent.errors import LabError
 
@@ -36,6 +36,22 @@ class DeviceState(NamedTuple):
     volumes: tuple[Slot, ...]
     modes: tuple[ModeState, ...]
     mode: str | None
+
+
+class AnyDevice(Protocol):
+    """A device, here or on another server."""
+
+    def watch(self) -> AsyncGenerator[DeviceState, None]:
+        """How it is now, then each time that something has changed."""
+        ...
+
+    async def change_mode(self, name: str) -> None:
+        """Go through the steps of a mode.
+
+        Raises:
+            LabError: there is none, or it cannot be entered, or a step failed.
+        """
+        ...
 
 
 class Device:

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple, Protocol
 from .actuators import Actuator
 from .config import ProviderRule
 from .consoles import Console
-from .devices import Device
+from .devices import AnyDevice
 from .items import NAME, PROVIDER, PROVIDER_NAME, ItemType, Properties, Registry
 from .volumes import Volume
 
 SHELF = "swagent.lab_providers"
 BUILT_INS: tuple[tuple[str, str], ...] = (
+    ("boardswarm", "boardswarm:provide"),
     ("command", "command:provide"),
     ("file", "files:provide"),
     ("pdudaemon", "pdudaemon:provide"),
@@ -23,7 +24,7 @@ class Lab:
     """The registries; all of it lives on the event loop."""
 
     def __init__(self) -> None:
-        self.devices: Registry[Device] = Registry("device")
+        self.devices: Registry[AnyDevice] = Registry("device")
         self.consoles: Registry[Console] = Registry("console")
         self.actuators: Registry[Actuator] = Registry("actuator")
         self.volumes: Registry[Volume] = Registry("volume")

@@ -1,6 +1,6 @@
 """The rpcs: protobuf on one side, the lab on the other, errors as statuses (boardswarm §1).
 
-Headers go out at once in every stream: clients wait for them before they do anything else.
+Headers go out before any data in every stream: clients wait for them before they do anything else.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from .volumes import REPLY_BYTES_MAX, OpenTarget, Target, Volume, cannot
 from .wire import PACKAGE, SERVICE, Method, Wire
 
 LOGIN_INFO = "LoginInfo"
+CONSOLE_OUTPUT = "ConsoleStreamOutput"
 REPLAY = "swagent-replay"
 """Metadata of ``ConsoleStreamOutput`` that asks for what was said before; other clients do not know it."""
 _LOST = "\r\n[{n} bytes of output were lost: this reader was too slow]\r\n"
@@ -97,7 +98,8 @@ class Service:
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
             async with _Statuses(context, method.name, self._log):
                 self._admit(method, context)
-                await context.send_initial_metadata(())
+                if method.name != CONSOLE_OUTPUT:
+                    await context.send_initial_metadata(())
                 async with aclosing(work(understood(request), context)) as replies:
                     async for reply in replies:
                         yield reply
@@ -198,7 +200,10 @@ class Service:
     async def _console_stream_output(self, request: Any, context: Any) -> AsyncIterator[Any]:
         item = _or_invalid(self._lab.consoles.get, request.console)
         replay = dict(context.invocation_metadata() or ()).get(REPLAY) == "1"
-        async with aclosing(item.what.output(replay=replay)) as pieces:
+        async with aclosing(await item.what.listen(replay=replay)) as pieces:
+            await context.send_initial_metadata(
+                ()
+            )  # only now: whoever sees them counts on hearing all that follows
             async for heard in pieces:
                 if heard.lost_bytes:
                     yield self._wire.ConsoleOutput(data=_LOST.format(n=heard.lost_bytes).encode())

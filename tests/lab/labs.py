@@ -4,6 +4,9 @@ import asyncio
 import json
 import os
 import pty
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +21,7 @@ from swagent.errors import SettingsError
 from swagent.lab.client import LabClient
 from swagent.lab.config import parse_config
 from swagent.lab.server import LabServer
+from tests.programs import PROJECT
 
 PATIENCE_S = 60.0
 IN_FAR_FUTURE = 1 << 33
@@ -90,8 +94,53 @@ def serving(folder: Path, text: str, **options: Any) -> Iterator[tuple[LabServer
         loop.close()
 
 
+class Served:
+    """``swagent lab serve``, a process; its loop is its own, which gRPC wants when there are several servers.
+
+    Args:
+        folder: it works there, and reads ``lab.yaml`` there.
+
+    Attributes:
+        port: where it listens.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Listen where it listened before."""
+        words = ["lab", "serve", "lab.yaml", "--listen", f"127.0.0.1:{self.port}"]
+        with open(self._folder / "log", "ab") as log:
+            log.truncate(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "swagent", *words],
+                cwd=self._folder,
+                env={**os.environ, "PYTHONPATH": str(PROJECT)},
+                stderr=log,
+            )
+        said = eventually(lambda: re.search(r"serving on http://127\.0\.0\.1:(\d+)\n", self.log))
+        self.port = int(said[1])
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "log").read_text()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """As a service manager does; it must end well."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            assert self._process.wait(PATIENCE_S) == 0
+
+
 @contextmanager
-def using(server: LabServer, token: str) -> Iterator[LabClient]:
+def using(server: LabServer | Served, token: str) -> Iterator[LabClient]:
     with LabClient(f"http://127.0.0.1:{server.port}", token) as client:
         yield client
 

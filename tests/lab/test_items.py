@@ -122,11 +122,9 @@ class Silent:
 def test_a_reader_that_is_too_slow_is_told_what_it_lost() -> None:
     async def read() -> None:
         console = Console(Silent(), history_bytes=1000)
-        output = console.output()
-        first = asyncio.ensure_future(anext(output))
-        await asyncio.sleep(0)
+        output = await console.listen()
         console.heard(b"first")
-        assert (await first).data == b"first"
+        assert (await anext(output)).data == b"first"
         for _ in range(10):
             console.heard(bytes(5000))
         heard = await anext(output)

@@ -86,7 +86,7 @@ def test_mutated_messages(served: tuple[LabServer, list[str]], keys: Keys, count
             call = channel.stream_stream(f"/boardswarm.Boardswarm/{name}")(
                 iter(pieces if method.streams_requests else pieces[:1]),
                 metadata=[("authorization", f"Bearer {keys.token()}")],
-                timeout=0.2 if method.streams_replies and name != "VolumeIo" else 60,
+                timeout=0.05 if method.streams_replies and name != "VolumeIo" else 60,
             )
             try:
                 list(call)
