@@ -1,11 +1,12 @@
 """News as JSON, one object a line, for ``--json``; the schema is docs/reference/events.md."""
 
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from swagent.authdb.codes import code_of
 from swagent.events import Event
 
-from .units import utc
+from .units import seconds_since, utc
 
 
 def as_object(event: Event) -> dict[str, Any]:
@@ -36,6 +37,42 @@ def line(event: Event) -> str:
     from json import dumps
 
     return dumps(as_object(event), allow_nan=False, default=str)
+
+
+def event_of(told: Mapping[str, Any]) -> Event:
+    """The event that such an object tells; what does not have the type that it must have is left out."""
+    known = {
+        "event",
+        "time",
+        "session",
+        "artifact",
+        "handler",
+        "bytes",
+        "total",
+        "step",
+        "steps",
+        "code",
+        "message",
+    }
+
+    def number(key: str) -> int:
+        value = told.get(key)
+        return value if isinstance(value, int) else 0
+
+    total = told.get("total")
+    return Event(
+        str(told.get("event", "")),
+        time_s=seconds_since(str(told.get("time", ""))),
+        session=str(told.get("session", "")),
+        artifact=str(told.get("artifact", "")),
+        handler=str(told.get("handler", "")),
+        done_bytes=number("bytes"),
+        total_bytes=total if isinstance(total, int) else None,
+        step=number("step"),
+        steps=number("steps"),
+        message=str(told.get("message", "")),
+        facts={key: value for key, value in told.items() if key not in known},
+    )
 
 
 class JsonLines:

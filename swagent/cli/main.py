@@ -21,6 +21,8 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("extract", "extract", "list or unpack an update"),
     ("handlers", "handlers", "list the handlers: what they serve, where they come from"),
     ("daemon", "daemon", "wait for updates at SWUpdate's control socket"),
+    ("client", "client", "hand updates to a daemon, swagent's or SWUpdate's"),
+    ("progress", "progress", "watch the updates of a daemon"),
     ("web", "web", "serve the web page and SWUpdate's REST in front of a daemon"),
     ("door", "door", "one network-facing process of the daemon, which starts it"),
     ("confirm", "confirm", "after the reboot: run the checks, keep the update or give it up"),

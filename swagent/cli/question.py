@@ -72,6 +72,16 @@ class Question:
         except OSError:
             return UserDataFailure.FAIL
 
+    def choose(self, message: str, answers: list[str]) -> str:
+        """Ask what a daemon wants to know; no answer is the last of ``answers``, which changes nothing."""
+        try:
+            self._say(f"{clean(message)} [{'/'.join(answers)}] ")
+            word = self._answer("nothing was decided").strip().lower().decode(errors="replace")
+        except OSError:
+            word = ""
+        chosen = [answer for answer in answers if word and answer.startswith(word)]
+        return chosen[0] if chosen else answers[-1]
+
     def _say(self, text: str) -> None:
         rest = text.encode(errors="replace")
         while rest:

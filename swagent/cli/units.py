@@ -50,6 +50,16 @@ def utc(time_s: float) -> str:
     return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(total_ms // 1000))}.{total_ms % 1000:03d}Z"
 
 
+def seconds_since(text: str) -> float:
+    """What ``utc`` was given, 0 for what it has not written."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
+
+
 def clean(text: str) -> str:
     """Text from outside, on one line, with everything made visible that could move a cursor or reorder what is read.
 

@@ -3,7 +3,7 @@
 ``ControlClient`` says things to a daemon and streams updates to it, ``progress`` listens to one.
 """
 
-from .control import ControlClient, Ours, Upload
+from .control import ControlClient, Ours, Upload, events
 from .messages import (
     ChildCommand,
     Command,
@@ -38,5 +38,6 @@ __all__ = [
     "StatusReply",
     "Type",
     "Upload",
+    "events",
     "progress",
 ]

@@ -42,6 +42,10 @@ REPLY_S = 60.0
 CHILD_S = 60
 
 
+class ForeignDaemon(NotAcknowledged):
+    """A daemon that does not know our own messages: SWUpdate's."""
+
+
 class Connection:
     """One connection to a daemon's socket; a context manager.
 
@@ -170,6 +174,21 @@ class Ours(Upload):
         """
         for line in self.lines():
             yield _object(line, self.path)
+
+
+def events(path: str, *, patience_s: float | None = None) -> Iterator[dict[str, Any]]:
+    """What the socket for events tells: the present or last update so far, then what comes, until the daemon ends.
+
+    Args:
+        path: of the socket.
+        patience_s: how long nothing may come, None for ever.
+
+    Raises:
+        TransportError: nobody listens, or what comes is not what it must be.
+        DeadlineError: nothing came.
+    """
+    with Ours(path, patience_s) as connection:
+        yield from connection.events()
 
 
 class ControlClient:
@@ -358,9 +377,7 @@ def _refusal(reply: Message) -> Exception:
     """The error that a NACK of ours tells; SWUpdate's own NACKs echo the order."""
     told = _object(unpack_ours(reply.body) or b"{}", "the daemon").get("error")
     if not isinstance(told, dict):
-        return NotAcknowledged(
-            "the daemon does not know swagent's messages", hint="it is SWUpdate's, or older"
-        )
+        return ForeignDaemon("the daemon does not know swagent's messages", hint="is it SWUpdate's?")
     kind = Busy if told.get("class") == "Busy" else NotAcknowledged
     return kind(str(told.get("message", "")), hint=str(told.get("hint", "")))
 

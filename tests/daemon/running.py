@@ -23,7 +23,18 @@ from tests.programs import PROJECT, Done, cpio, must, need, own_network_words, r
 
 WAIT_S = 60.0
 HARDWARE = ("-H", "board:1.0")
-_PRIVATE_TMP = 'mount --make-rprivate / && mount --bind "$0" /tmp && exec "$@"'
+_PRIVATE_TMP = """
+set -e
+own=$0 base=$1
+shift
+mount --make-rprivate /
+case $base in /tmp/*)  # the tests' own folders stay where they are
+    mkdir -p "$own/${base#/tmp/}"
+    mount --bind "$base" "$own/${base#/tmp/}"
+esac
+mount --rbind "$own" /tmp
+exec "$@"
+"""
 
 
 def until(happened: Callable[[], object], what: str) -> None:
@@ -37,11 +48,12 @@ def until(happened: Callable[[], object], what: str) -> None:
 
 @cache
 def private_tmp_words() -> tuple[str, ...]:
-    """What a command line must begin with to have a /tmp of its own: a folder follows, then the command."""
+    """What a command line must begin with to have a /tmp of its own: two folders follow, the one that is to be /tmp and
+    one in /tmp that is to stay, then the command."""
     need("unshare")
     for rights in ((), ("--user", "--map-root-user")):
         words = ("unshare", *rights, "--mount", "sh", "-c", _PRIVATE_TMP)
-        if run([*words, "/var/tmp", "true"]).ok:
+        if run([*words, "/var/tmp", "/var", "true"]).ok:
             return words
     pytest.skip("needs unshare and the right to mount")
 
@@ -73,7 +85,7 @@ class Running:
 
     @property
     def prefix(self) -> list[str]:
-        return [*private_tmp_words(), str(self.folder)] if self.private else []
+        return [*private_tmp_words(), str(self.folder), str(self.folder.parents[1])] if self.private else []
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
@@ -90,7 +102,7 @@ def daemon(folder: Path, *words: str | Path, private: bool = False, **env: str) 
     if private:
         places = ["--control", "/tmp/sockinstctrl", "--progress-2022", "/tmp/swupdateprog"]
         places += ["--progress", "/tmp/progress", "--events", "/tmp/swagent-events"]
-    prefix = [*private_tmp_words(), str(own)] if private else []
+    prefix = [*private_tmp_words(), str(own), str(folder.parent)] if private else []
     environ = {
         "RUNTIME_DIRECTORY": "" if private else str(own),
         "TMPDIR": "" if private else str(own),
@@ -115,7 +127,15 @@ def real_daemon(folder: Path, *words: str | Path) -> Iterator[Running]:
     need("swupdate", "swupdate-client")
     own = folder / "run"
     own.mkdir(exist_ok=True)
-    command = [*own_network_words(), *private_tmp_words(), str(own), "swupdate", "-v", *words]
+    command = [
+        *own_network_words(),
+        *private_tmp_words(),
+        str(own),
+        str(folder.parent),
+        "swupdate",
+        "-v",
+        *words,
+    ]
     with _started(command, folder, own, {}, private=True) as running:
         until(lambda: (own / "sockinstctrl").exists() and (own / "swupdateprog").exists(), "swupdate")
         yield running
