@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from swagent.bootloader import Bootloader
 
 LAST_WORD_S = 10.0
+CLASSIC_LEAST_S = 0.2
+"""SWUpdate's client waits for ever when a connection breaks before it has begun to wait for that."""
 INSPECTIONS_MAX = 2
 INSPECT_SILENCE_S = 20.0
 STATE_VARIABLE = "ustate"
@@ -168,9 +170,12 @@ class InstallDesk:
         if admitted.order is not None:
             self._controller = Listener(connection.dup(), watch=False)
         loop = asyncio.get_running_loop()
+        since_s = loop.time()
         verdict = await loop.run_in_executor(self._worker, self._install, admitted, connection)
         if admitted.order is not None:
             drop_what_comes(connection)
+        else:
+            await asyncio.sleep(max(0.0, CLASSIC_LEAST_S - (loop.time() - since_s)))
         connection.close()  # SWUpdate's clients take this for the end; our own have a descriptor that is still open
         if admitted.lock_fd is not None:
             os.close(admitted.lock_fd)
