@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from swagent.events import Event
-from swagent.ipc import Level, Notification, Origin, Progress, Status, StatusReply
+from swagent.ipc import Level, Notification, Progress, Status, StatusReply
 
 LINES_MAX = 100
 _LEVELS = {level.name.lower(): level for level in Level}
@@ -162,12 +162,9 @@ class News:
         level = _LEVELS.get(word, Level.DEBUG)
         if level is Level.ERROR:
             return self._line(Status.FAILURE, level, f"ERROR : {text}")
-        return self._line(Status.RUN, level, text)
+        return self._line(Status.IDLE if self.current == Status.IDLE else Status.RUN, level, text)
 
     def _line(self, status: int, level: int, text: str, *, error: int = 0) -> Told:
         line = Notification(status, error, level, text.translate(_FORBIDDEN))
         self._lines.append(line)
         return Told(line=line)
-
-
-__all__ = ["News", "Origin", "Told"]
