@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from swagent.uptane.codecs import Codec
     from swagent.uptane.signing import Signer
     from swagent.uptane_client.medium import Medium
-    from swagent.uptane_client.outbox import Outbox
     from swagent.uptane_client.parts import Parts
     from swagent.uptane_client.sources import DirectorService, Source, TimeSource
 
@@ -155,11 +154,8 @@ def make_parts(args: Args, bus: "EventBus", medium: "Medium | None" = None) -> "
         from swagent.uptane_client.provision import trust_on_first_use
 
         trust_on_first_use(parts)
-    return parts._replace(
-        time=_time_source(args, parts),
-        service=_service(args, parts),
-        installers=_installers(args, bus),
-        outbox=_outbox(args, parts),
+    return _with_back_end(args, parts)._replace(
+        time=_time_source(args, parts), service=_service(args, parts), installers=_installers(args, bus)
     )
 
 
@@ -224,16 +220,23 @@ def _service(args: Args, parts: "Parts") -> "DirectorService | None":
     return sources.RpcDirectorService(url, parts.codec, parts.clock)
 
 
-def _outbox(args: Args, parts: "Parts") -> "Outbox | None":
+def _with_back_end(args: Args, parts: "Parts") -> "Parts":
     url = args.get("server")
     if url is None:
-        return None
+        return parts
+    from swagent.uptane_client.devicedata import DeviceData
     from swagent.uptane_client.gateway import Gateway
     from swagent.uptane_client.outbox import Outbox
 
+    from .uptane_device import gathering
     from .uptane_service import Log
 
-    return Outbox(parts.vehicle, Gateway(url, parts.clock), parts.clock, os.urandom, Log(parts.bus))
+    gateway, log = Gateway(url, parts.clock), Log(parts.bus)
+    data = None
+    if parts.codec.name == "ak":
+        data = DeviceData(parts.vehicle, gateway, gathering(args), log)
+    outbox = Outbox(parts.vehicle, gateway, parts.clock, os.urandom, log)
+    return parts._replace(outbox=outbox, device_data=data)
 
 
 def _installers(args: Args, bus: "EventBus") -> "Mapping[str, EcuInstaller]":

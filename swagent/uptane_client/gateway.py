@@ -1,4 +1,4 @@
-"""A back end beside the repositories, as aktualizr's ``tls.server``: events and campaigns (uptane §6)."""
+"""A back end beside the repositories, aktualizr's ``tls.server``: events, campaigns, the device's data (uptane §6)."""
 
 from collections.abc import Callable, Sequence
 
@@ -39,7 +39,15 @@ class Gateway:
         Raises:
             TransportError, DeadlineError: there is no answer.
         """
-        return self._ask("POST", "events", f"[{','.join(bodies)}]")
+        return self._ask("POST", "events", f"[{','.join(bodies)}]".encode())
+
+    def put(self, name: str, body: bytes) -> int:
+        """Replace a piece of the device's data; returns the status of the answer.
+
+        Raises:
+            TransportError, DeadlineError: there is no answer.
+        """
+        return self._ask("PUT", name, body)
 
     def campaigns(self) -> tuple[tuple[Campaign, ...], int]:
         """What the server offers, and how much else that makes no sense.
@@ -53,11 +61,11 @@ class Gateway:
             raise TransportError(f"{self._url}/campaigner/campaigns: the server answers {answer.status}")
         return read_campaigns(answer.body)
 
-    def _ask(self, method: str, name: str, text: str) -> int:
+    def _ask(self, method: str, name: str, body: bytes) -> int:
         answer = self._http.ask(
             method,
             f"{self._url}/{name}",
-            body=text.encode(),
+            body=body,
             headers={"Content-Type": "application/json"},
             max_bytes=ANSWER_MAX_BYTES,
         )

@@ -14,6 +14,7 @@ from swagent.uptane.rules import Rules
 from swagent.uptane.signing import Signer
 
 from .desk import HandOver
+from .devicedata import DeviceData
 from .files import FileStore
 from .images import ImageStore
 from .outbox import Outbox
@@ -67,6 +68,7 @@ class Parts(NamedTuple):
         judge: the same, where nobody may wait: while a server brings nothing.
         handover: where verified metadata is put for Secondaries, None where there are none.
         outbox: takes events for a back end, None where there is none.
+        device_data: tells it of the device itself, None where nobody wants to know.
         image_keys: serial to what opens images that were encrypted for that ECU.
     """
 
@@ -91,5 +93,6 @@ class Parts(NamedTuple):
     judge: Callable[[], None] = lambda: None
     handover: HandOver | None = None
     outbox: Outbox | None = None
+    device_data: DeviceData | None = None
     image_keys: "Mapping[str, ImageKey]" = MappingProxyType({})
     random: Callable[[int], bytes] = os.urandom

@@ -105,6 +105,8 @@ class Primary:
             )
         if self._parts.outbox is not None:
             self._parts.outbox.deliver()
+        if self._parts.device_data is not None and self._parts.device_data.send():
+            self._news.happened("SendDeviceDataComplete")
         if failure is not None:
             result = "refused" if isinstance(failure, UptaneError) else "failed"
             if isinstance(failure, Cancelled):
