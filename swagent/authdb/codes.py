@@ -1,13 +1,11 @@
-"""The numbers by which the original tool reported what happens (authorization db §8), made of our events in one place.
-
-That a program waits for a request (0x3001) is a moment of the daemon.
-"""
+"""The numbers by which the original tool told what happens (authorization db §8), made of our events in one place."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from swagent.events import Event
 
+EV_START = 0x3001
 EV_UPGRADE = 0x3002
 EV_NETWORK_ERROR = 0x3003
 EV_INIT_SUCCESS = 0x3008
@@ -27,6 +25,7 @@ EV_DATA_NOT_MATCH = 0x4004
 EV_AUTH_PASS = 0x4005
 
 _BY_EVENT = {
+    "daemon.ready": EV_START,
     "update.started": EV_UPGRADE,
     "update.planned": EV_INIT_SUCCESS,
     "update.writing": EV_BURNIMAGE,

@@ -187,6 +187,7 @@ class Service:
             tasks.append(asyncio.create_task(self._watchdog(self._notifier.watchdog_s)))
         try:
             where = ", ".join(each.path for each in sockets["control"])
+            self._bus.publish(Event("daemon.ready", time_s=SystemClock().now_s()))
             self._log("info", f"waiting for updates at {where}")
             self._notifier.tell(READY="1", STATUS="Waiting for updates")
             await stopping.wait()

@@ -1,5 +1,6 @@
 """Updates through the daemon, by our own clients."""
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -121,3 +122,13 @@ def test_only_selections_that_were_allowed(tmp_path: Path, key_ring: KeyRing) ->
         with pytest.raises(NotAcknowledged, match="stable,copy2"):
             running.client.install(Request(software_set="stable", running_mode="copy2"))
         running.client.install(Request(software_set="stable", running_mode="copy1")).close()
+
+
+def test_the_codes_of_a_controlling_program(tmp_path: Path, key_ring: KeyRing) -> None:
+    """A program that drives the daemon hears the numbers of old, from the first one on (authorization db §8)."""
+    image = signed_image(tmp_path, key_ring, bytes(1000))
+    with daemon(tmp_path, "-k", key_ring.cert, "--json", *HARDWARE) as running:
+        send(running, image)
+        assert running.stop() == 0
+        lines = [json.loads(line) for line in running.text().splitlines() if line.startswith("{")]
+    assert [line["code"] for line in lines if "code" in line] == [0x3001, 0x3002, 0x3008, 0x300B, 0x300E]
