@@ -2,14 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable
 from typing import TextIO
 
 from swagent.events import Event, EventBus
 from swagent.settings import InstallSettings, read_selection
 
 from .install import COMMAND as INSTALL
-from .install import HOW, settings_of, wishes_of
+from .install import HOW, WEB_OPTION, settings_of, wishes_of
 from .options import Args, Command, Option
 from .screen import Screen, Syslog
 from .units import clean
@@ -22,6 +21,7 @@ DOOR_OPTIONS: tuple[Option, ...] = (
            dashes=True),
     Option("download", "d", "WORDS", "install from an address, as SWUpdate's -d, and end; '' waits for a client's",
            FEEDERS, dashes=True),
+    WEB_OPTION,
 )  # fmt: skip
 COMMAND = Command(
     "daemon",
@@ -43,6 +43,7 @@ COMMAND = Command(
         "swagent daemon -f /etc/swupdate.cfg -k release.pem",
         "swagent daemon -k release.pem -e stable,copy2 --socket-group swupdate",
         "swagent daemon -k release.pem -u '-u https://hawkbit -t default -i unit-1 -k TOKEN -S hawkbit'",
+        "swagent daemon -k release.pem -w '-p 8080 --auth-domain Update --global-auth-file /etc/swupdate.passwd'",
         "swagent daemon -k release.pem --control /tmp/sockinstctrl --progress-2022 /tmp/swupdateprog",
     ),
 )  # fmt: skip
@@ -90,14 +91,10 @@ def _check_words(args: Args, settings: InstallSettings) -> None:
             read_suricatta(suricatta, settings, os.environ)
         if download is not None:
             read_download(download, settings)
+    if args.get("webserver") is not None:
+        from swagent.web.options import web_options
 
-
-def log_writer(
-    out: TextIO, err: TextIO, level: int | None, environ: "os._Environ[str]"
-) -> "Callable[[str, str], None]":
-    """Writes log lines, level and text, as the daemon does."""
-    lines = LogLines(out, err, 3 if level is None else level, environ)
-    return lambda level, text: lines.show(Event("log", message=text, facts={"level": level}))
+        web_options(settings.webserver)
 
 
 class LogLines:

@@ -23,7 +23,6 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("daemon", "daemon", "wait for updates at SWUpdate's control socket"),
     ("client", "client", "hand updates to a daemon, swagent's or SWUpdate's"),
     ("progress", "progress", "watch the updates of a daemon"),
-    ("web", "web", "serve the web page and SWUpdate's REST in front of a daemon"),
     ("door", "door", "one network-facing process of the daemon, which starts it"),
     ("confirm", "confirm", "after the reboot: run the checks, keep the update or give it up"),
     ("uptane", "uptane", "keep a vehicle up to date from a Director and an Image repository"),

@@ -85,6 +85,14 @@ DOORS: tuple[Door, ...] = (
         "swagent.daemon.feeders:download",
         once=lambda words: bool(words.strip()),
     ),
+    Door(
+        "web",
+        "webserver",
+        Origin.WEBSERVER,
+        "webserver",
+        lambda settings: False,
+        "swagent.daemon.webdoor:begin",
+    ),
 )
 """All doors there are."""
 

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
 
 from swagent.errors import NotAcknowledged, TransportError
@@ -61,8 +62,9 @@ class Daemon:
     def _ask(self, order: str, data: bytes) -> Facts:
         with self._client.ours({"do": order}, patience_s=REPLY_S) as connection:
             if data:
-                connection.send(data)
-                connection.end()
+                with suppress(TransportError):  # it may know enough before it has read all
+                    connection.send(data)
+                    connection.end()
             for answer in connection.events():
                 return answer
         raise TransportError("the daemon hung up without an answer")

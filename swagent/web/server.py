@@ -5,11 +5,13 @@ import contextlib
 import json
 import logging
 import socket
+import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import TypeVar, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from swagent.clock import SystemClock
 from swagent.errors import DeviceError, SwagentError, TransportError
@@ -34,6 +36,7 @@ VERDICT_S = 3
 IDLE_S = 30
 """How long a connection may be silent before its first request, and between two."""
 CONNECTIONS_MAX = 256
+BACKLOG = 128
 SHUTDOWN_S = 2
 RETRY_S = (0.2, 5.0)
 TELL_S = 0.2
@@ -82,18 +85,38 @@ class WebServer:
         self._asking = asyncio.Semaphore(_ASKING_MAX)
         self._tasks: set[asyncio.Task[object]] = set()
 
-    async def run(self, listening: Callable[[int], None] = lambda port: None) -> None:
-        """Serve until cancelled.
-
-        Args:
-            listening: called with the port, once it is open.
+    def listen(self) -> str:
+        """Open the port, which may take rights that are dropped before the first byte is read; returns the address.
 
         Raises:
             DeviceError: it cannot be opened.
         """
+        host, port = self._options.host, self._options.port
+        v6 = ":" in host or (not host and socket.has_dualstack_ipv6())
+        try:
+            self._socket = socket.create_server(
+                (host, port),
+                family=socket.AF_INET6 if v6 else socket.AF_INET,
+                backlog=BACKLOG,
+                dualstack_ipv6=v6 and not host,
+            )
+        except OSError as exc:
+            place = f"{host or '*'}:{port}"
+            raise DeviceError(
+                f"cannot listen at {place}: {exc.strerror}", path=place, errno=exc.errno
+            ) from exc
+        self._socket.setblocking(False)
+        shown = f"[{host}]" if ":" in host else host or "*"
+        return f"http{'s' if self._tls else ''}://{shown}:{self._socket.getsockname()[1]}/"
+
+    async def run(self) -> None:
+        """Serve at the open port until cancelled."""
         for name in ("aiohttp.access", "aiohttp.server", "aiohttp.web", "aiohttp.websocket", "asyncio"):
             logging.getLogger(name).handlers = [_Forward(self._log)]
             logging.getLogger(name).propagate = False
+        warnings.filterwarnings(
+            "ignore", module="aiohttp"
+        )  # what it thinks of headers, kept for each of them
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=64 * 1024)
         app.on_response_prepare.append(self._guard.on_prepare)
         app.router.add_route("*", "/{path:.*}", self._answer)
@@ -106,18 +129,8 @@ class WebServer:
         )
         await runner.setup()
         limited = _limited(cast(web.Server, runner.server), self._log)
-        place = f"{self._options.host or '*'}:{self._options.port}"
+        server = await asyncio.get_running_loop().create_server(limited, sock=self._socket, ssl=self._tls)
         try:
-            server = await asyncio.get_running_loop().create_server(
-                limited, self._options.host or None, self._options.port, ssl=self._tls, reuse_address=True
-            )
-        except OSError as exc:
-            await runner.cleanup()
-            raise DeviceError(
-                f"cannot listen at {place}: {exc.strerror}", path=place, errno=exc.errno
-            ) from exc
-        try:
-            listening(server.sockets[0].getsockname()[1])
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow(self._installer.progress, self._take_progress))
                 group.create_task(self._follow(self._installer.notices, self._take_notice))
@@ -347,7 +360,8 @@ class _Forward(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        level = "error" if record.levelno >= logging.ERROR else "debug"
+        theirs = isinstance(error, (HttpProcessingError, OSError))  # a request that is none, or was cut
+        level = "error" if record.levelno >= logging.ERROR and not theirs else "debug"
         self._tell(level, ascii(f"{record.getMessage()}{f': {error!r}' if error else ''}")[1:-1][:400])
 
 

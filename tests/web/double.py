@@ -5,7 +5,7 @@ import hashlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from swagent.errors import NotAcknowledged, SwagentError, TransportError
 from swagent.ipc import Notification, Progress
@@ -115,16 +115,12 @@ async def serving(double: Double, options: WebOptions = OPEN) -> AsyncIterator[s
         if level == "error":
             wrong.append(line)
 
-    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    running = asyncio.create_task(WebServer(options, double, log).run(port.set_result))
-    waiting: set[asyncio.Future[Any]] = {running, port}
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    if running.done():
-        running.result()
+    server = WebServer(options, double, log)
+    address = server.listen()
+    running = asyncio.create_task(server.run())
     try:
-        scheme = "https" if options.certificate else "http"
-        yield f"{scheme}://127.0.0.1:{port.result()}"
+        yield address.rstrip("/")
     finally:
         running.cancel()
         await asyncio.wait({running})
-    assert not wrong
+    assert not wrong, "\n".join(wrong)

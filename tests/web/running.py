@@ -1,11 +1,8 @@
 """The real thing: a daemon and the web server in front of it, each a process of its own."""
 
 import hashlib
-import os
 import re
-import signal
-import subprocess
-import sys
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +10,7 @@ from pathlib import Path
 
 from tests.conftest import KeyRing
 from tests.daemon.running import HARDWARE, Running, daemon, until
-from tests.programs import PROJECT, must, need
+from tests.programs import must, need
 
 ANYBODY = 'allow-anonymous = true; title = "Acme Gateway";'
 
@@ -30,20 +27,24 @@ class Served:
     base: str
     folder: Path
     daemon: Running
-    web: "subprocess.Popen[bytes]"
-    web_log: Path
 
     @property
     def target(self) -> Path:
         return self.folder / "target"
 
+    @property
+    def web_pid(self) -> int:
+        """The web server's process."""
+        (web,) = (each for each in self.daemon.client.ask_ours({"do": "state"})["children"])
+        return int(web["pid"] or 0)
+
     def idle(self) -> bool:
         """Whether no update is running."""
-        return self.daemon.client.status().current == 0
+        return self.daemon.client.ask_ours({"do": "state"})["busy"] is False
 
     def memory_bytes(self) -> int:
         """The most that the web server has needed so far."""
-        status = Path(f"/proc/{self.web.pid}/status").read_text()
+        status = Path(f"/proc/{self.web_pid}/status").read_text()
         found = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert found is not None
         return int(found[1]) * 1024
@@ -51,34 +52,21 @@ class Served:
 
 @contextmanager
 def served(folder: Path, keys: KeyRing, settings: str = ANYBODY, *words: str | Path) -> Iterator[Served]:
-    """A daemon that trusts ``keys``, and a web server with these settings, at a port of its own."""
+    """A daemon that trusts ``keys``, and its web server with these settings, at a port of its own."""
     config = folder / "swupdate.cfg"
-    config.write_text(f'globals : {{ }};\nwebserver : {{ listening_ports = "127.0.0.1:0"; {settings} }};\n')
-    with daemon(folder, "-k", keys.cert, *HARDWARE, *words) as running:
-        log = folder / "web.log"
-        with log.open("wb") as out:
-            web = subprocess.Popen(
-                [sys.executable, "-m", "swagent", "web", "-f", str(config), "-v"],
-                cwd=folder,
-                env={**os.environ, "RUNTIME_DIRECTORY": str(running.folder), "PYTHONPATH": str(PROJECT)},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            found: list[str] = []
+    config.write_text(f"globals : {{ }};\nwebserver : {{ {settings} }};\n")
+    port = free_port()
+    web = ("-w", f"-p 127.0.0.1:{port}")
+    with daemon(folder, "-f", config, "-k", keys.cert, *HARDWARE, *web, *words) as running:
+        until(lambda: "the page is at" in running.text(), "the web server")
+        yield Served(f"http://127.0.0.1:{port}", folder, running)
+        assert "web: ended" not in running.text(), running.text()
 
-            def is_up() -> bool:
-                found[:] = re.findall(r"the page is at (\S+)/", log.read_text())
-                return bool(found) or web.poll() is not None
 
-            until(is_up, "the web server")
-            assert found, log.read_text()
-            yield Served(found[0], folder, running, web, log)
-        finally:
-            web.send_signal(signal.SIGTERM)
-            assert web.wait(60) == 0
-        assert "Traceback" not in log.read_text() and "error:" not in log.read_text(), log.read_text()
+def free_port() -> int:
+    """A port that nobody listens at just now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 def by_a_stranger(keys: KeyRing) -> KeyRing:

@@ -80,7 +80,7 @@ def test_what_is_refused(tmp_path: Path, key_ring: KeyRing) -> None:
             ["curl", "-s", "--limit-rate", "100", "-F", f"file=@{image}", f"{there.base}/upload"]
         )
         try:
-            until(lambda: there.daemon.client.status().current != 0, "the slow upload")
+            until(lambda: not there.idle(), "the slow upload")
             status, body = upload(there, image)
             assert (status, body.splitlines()[0]) == ("500", "Failed to queue command")
             assert "another update is running" in body
@@ -108,7 +108,7 @@ def test_memory_does_not_grow_with_an_upload_and_nothing_is_kept_in_files(
             f"{size_bytes >> 20} MiB: the web server needs {there.memory_bytes() >> 20} MiB, {grown >> 10} KiB more"
         )
         assert grown < 8 << 20
-        opened = run(["ls", "-l", f"/proc/{there.web.pid}/fd"]).text
+        opened = run(["ls", "-l", f"/proc/{there.web_pid}/fd"]).text
         assert "swu" not in opened and "(deleted)" not in opened
         until(there.idle, "its end")
         assert there.target.stat().st_size == size_bytes

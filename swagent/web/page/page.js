@@ -51,7 +51,7 @@ function size(bytes) {
 }
 
 function duration(seconds) {
-  if (seconds < 60) return `${Math.round(seconds)} s`;
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
   const minutes = Math.floor(seconds / 60), rest = String(Math.round(seconds % 60)).padStart(2, "0");
   return minutes < 60 ? `${minutes}:${rest} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
@@ -123,6 +123,7 @@ function hear(news) {
 }
 
 function take(event) {
+  if (event.event === "log" && !update) return; // of the daemon, not of an update
   if (event.event === "update.started" || !update || (update.verdict && event.event !== "log")) {
     update = { session: event.session, started: event.time, source: event.source, artifacts: new Map(), log: [], step: 0, steps: 0 };
     if (event.event === "update.started") [dismissed, asked] = [null, null]; // what was found in a file may be over now
@@ -144,21 +145,31 @@ function take(event) {
     update.artifacts.set(event.artifact, known);
   } else if (event.event === "update.verdict") {
     update.verdict = event;
-  } else if (kind === "authorization") {
-    const code = event.code ? ` (0x${event.code.toString(16)})` : "";
-    note(event.time, what === "failed" ? "error" : "info", authorization(event) + code);
-  } else if (event.event === "description.verified") {
-    note(event.time, "info", `sw-description is signed by ${event.signer} (${event.scheme})`);
   }
-  if (event.event === "log") note(event.time, event.level, event.message);
-  else if (event.message) note(event.time, event.event === "update.verdict" && event.exit_code ? "error" : "info", event.message);
+  const text = line(event);
+  if (text) note(event.time, event.level || (what === "failed" || event.exit_code ? "error" : "info"), text);
 }
 
-function authorization(event) {
-  const about = event.list ? `${event.list} ${event.datum}`.trim() : "this unit";
-  if (event.event === "authorization.checking") return `authorization: is ${about} listed?`;
-  if (event.event === "authorization.done") return "authorization: this unit may have the update";
-  return `authorization: ${event.message || `${about}: ${event.reason}`}`;
+// An event as a line of the log, "" for none.
+function line(event) {
+  const code = event.code ? ` (0x${event.code.toString(16)})` : "";
+  const asked = event.list ? `${event.list} ${event.datum}`.trim() : "this unit";
+  switch (event.event) {
+    case "description.verified": return `sw-description is signed by ${event.signer} (${event.scheme})`;
+    case "description.unsigned": return "sw-description is not signed, which is allowed here";
+    case "update.planned": return `version ${event.version}${event.selection ? ` to ${event.selection}` : ""}`;
+    case "authorization.checking": return `authorization: is ${asked} listed?${code}`;
+    case "authorization.done": return `authorization: this unit may have the update${code}`;
+    case "authorization.failed": return `authorization: ${event.message || `${asked}: ${event.reason}`}${code}`;
+    case "artifact.done": return `${event.artifact} was written, ${size(event.bytes)}`;
+    case "artifact.failed": return `${event.artifact} failed after ${size(event.bytes)}`;
+    case "artifact.skipped": return `${event.artifact} was skipped: ${event.reason}`;
+    case "script.started": return `${event.artifact} runs (${event.phase})`;
+    case "script.failed": return `${event.artifact} failed (${event.phase})`;
+    case "bootenv.done": return `boot environment: ${event.variables.join(", ")}`;
+    case "update.verdict": return [event.result, event.message || (event.error && event.error.message), event.next].filter(Boolean).join(": ");
+    default: return event.message || "";
+  }
 }
 
 function note(time, level, text) {
@@ -275,10 +286,10 @@ function renderWorking() {
 
 function renderClock(part) {
   const began = update && !update.verdict ? Date.parse(update.started) : 0;
-  if (!began) return show("clock", upload ? size(upload.bytes) : "");
+  if (!began) return show("clock", upload ? `${size(upload.bytes)} received` : "");
   const passed = Math.max(0, (Date.now() + clockAhead - began) / 1000);
   const left = part && part > 0.03 && passed > 2 ? (passed * (1 - part)) / part : null;
-  show("clock", duration(passed) + (left === null ? "" : ` · about ${duration(left)} left`));
+  show("clock", duration(Math.round(passed)).replace(".0", "") + (left === null ? "" : ` · about ${duration(Math.max(10, left))} left`));
 }
 
 function doing(each) {
@@ -341,7 +352,7 @@ let renderedLog = null, renderedLines = 0, renderedLevel = "";
 function renderLog() {
   const log = update ? update.log : [];
   $("log").hidden = log.length === 0;
-  show("log-count", `${log.length} lines`);
+  show("log-count", log.length === 1 ? "1 line" : `${log.length} lines`);
   if (!$("log").open) return;
   const level = Number($("level").value), lines = $("lines");
   if (renderedLog !== log || renderedLevel !== level || renderedLines > log.length) {
@@ -362,7 +373,7 @@ function renderDevice() {
   show("unit", device.hardware || "hardware unknown");
   const versions = Object.entries(device.versions || {});
   const confirmed = (device.updates || []).find((each) => each.verdict === "CONFIRMED");
-  show("running", confirmed && confirmed.version ? `runs ${confirmed.version}` : "");
+  show("running", confirmed && confirmed.version ? `version ${confirmed.version}` : "");
   facts("device", [
     ["Hardware", device.hardware || "unknown"], ["State", device.state], ["Lowest version allowed", device.floor],
     ["Boot environment", Object.entries(device.markers || {}).map(([name, value]) => `${name}=${value}`).join(" ")],
