@@ -262,8 +262,11 @@ def seconds(args: Args, name: str, usual_s: float) -> float:
     return float(text)
 
 
-def lock_state(state: str) -> None:
-    """Take a state folder for this process; it is let go when the process ends.
+def lock_state(state: str) -> int:
+    """Take a state folder for this process.
+
+    Returns:
+        A descriptor; the folder is let go when it is closed, or the process ends.
 
     Raises:
         Busy: another process works with it.
@@ -278,8 +281,14 @@ def lock_state(state: str) -> None:
     try:
         make_folders(state)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process: it may take the folder again
-    except BlockingIOError as exc:
-        raise Busy(f"another process works with {state}", hint="is swagent-uptane.service running?") from exc
     except OSError as exc:
         raise DeviceError(f"cannot lock {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # of the process: it may take the folder again
+    except OSError as exc:
+        os.close(fd)
+        if isinstance(exc, BlockingIOError):
+            hint = "is swagent-uptane.service running?"
+            raise Busy(f"another process works with {state}", hint=hint) from exc
+        raise DeviceError(f"cannot lock {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
+    return fd

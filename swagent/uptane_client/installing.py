@@ -103,7 +103,7 @@ class Installing:
                 target.hashes,
                 "uptane",
                 correlation,
-                verified=not passes,
+                verified=plain is source and not passes,  # what comes out of a cipher is judged as it is read
                 checkpoint=parts.checkpoint,
             )
             pending = Pending(

@@ -40,6 +40,9 @@ def test_the_ecus_own_key(either: World) -> None:
     for cycle in cycles(either, ImageKey(aes=AES)):
         cycle()
     assert {serial: ecu.runs for serial, ecu in either.installers.items()} == {PRIMARY: LONG, TCU: LONG}
+    assert not any(ecu.verified for ecu in either.installers.values()), (
+        "the plain bytes were judged by nobody yet"
+    )
     either.secondary(image_key=ImageKey(aes=AES)).cycle()
     assert either.secondary(image_key=ImageKey(aes=AES)).cycle() == "no-update-needed"
 

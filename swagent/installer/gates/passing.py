@@ -51,8 +51,8 @@ class PassingGate:
                     f"{art.where or art.label}: {why}, and this image is installed before all of it was verified",
                     artifact=art.label,
                     handler=art.type,
-                    hint="let the image be stored first (without --no-store), drop installed-directly from its entry, "
-                    "or write to the other copy",
+                    hint="write to the other copy, drop installed-directly from its entry, or give it the property "
+                    "verify-first; a Primary stores images without --no-store",
                 )
 
     def _why_not(self, art: Artifact) -> str:
