@@ -21,6 +21,7 @@ IMAGES = {
     "firmware.img": b"Fresh firmware image",
     "brakes.img": b"Fresh brakes",
     "newer.img": b"Newer firmware",
+    "lib.img": b"A supplier's firmware",
 }
 
 
@@ -29,6 +30,9 @@ class Office(Protocol):
 
     def order(self, **assignments: str) -> None:
         """Both repositories sign these images and nothing else, each for an ECU."""
+
+    def order_from_supplier(self, serial: str, name: str) -> None:
+        """The Image repository leaves this image to a delegated role."""
 
     def does(self, *functions: str) -> None:
         """The demo's attacks, or the ends of them."""
@@ -41,6 +45,9 @@ class Nobody:
     """For a replay."""
 
     def order(self, **assignments: str) -> None:
+        pass
+
+    def order_from_supplier(self, serial: str, name: str) -> None:
         pass
 
     def does(self, *functions: str) -> None:
@@ -66,11 +73,20 @@ class LiveOffice:
             servers.call(f"demo.demo_{party}.{verb}")
 
     def order(self, **assignments: str) -> None:
+        for name in assignments.values():
+            (self._folder / name).write_bytes(self._images[name])
+            self._servers.call("demo.demo_image_repo.add_target_to_imagerepo", name, name)
+        self._assign(assignments)
+
+    def order_from_supplier(self, serial: str, name: str) -> None:
+        (self._folder / name).write_bytes(self._images[name])
+        self._servers.call("__main__.delegate", "supplier", "lib*", name)
+        self._assign({serial: name})
+
+    def _assign(self, assignments: Mapping[str, str]) -> None:
         call = self._servers.call
         call("demo.demo_director.clear_vehicle_targets", VIN)
         for serial, name in assignments.items():
-            (self._folder / name).write_bytes(self._images[name])
-            call("demo.demo_image_repo.add_target_to_imagerepo", name, name)
             call("demo.demo_director.add_target_to_director", name, name, VIN, serial)
         call("demo.demo_image_repo.write_to_live")
         call("demo.demo_director.write_to_live", VIN)

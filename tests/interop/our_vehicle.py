@@ -89,6 +89,12 @@ def _play(vehicle: Vehicle, office: Office) -> None:
     assert tcu.cycle() == "updated"
     assert runs(TCU) == IMAGES["newer.img"]
 
+    if vehicle.dialect == "ref-json":  # its DER says nothing of delegations that it could read again
+        office.order_from_supplier(TCU, "lib.img")
+        assert vehicle.primary() == "downloaded"
+        assert tcu.cycle() == "updated"
+        assert runs(TCU) == IMAGES["lib.img"]
+
     office.does(f"director.backup_timestamp {VIN}", f"director.write_to_live {VIN}")
     assert vehicle.primary() == "nothing-to-do"
     office.does(f"director.replay_timestamp {VIN}")
@@ -109,7 +115,7 @@ def record(where: Checkouts, folder: Path, dialect: str) -> Transcript:
     back, front = folder / "reference", folder / "ours"
     back.mkdir()
     front.mkdir()
-    swu, key = _swu(front)
+    swu, key = make_swu(front)
     with servers(where, back, dialect, IMAGES | {"info.swu": swu}, swu_key=key) as begun:
         upstream = {name: begun.desk.ports[port] for name, port in PORTS.items()}
         with Recorder(upstream) as wire, alone(front):
@@ -117,7 +123,7 @@ def record(where: Checkouts, folder: Path, dialect: str) -> Transcript:
     return Transcript(begun.facts, wire.exchanges)
 
 
-def _swu(folder: Path) -> tuple[bytes, bytes]:
+def make_swu(folder: Path) -> tuple[bytes, bytes]:
     """A signed update for the Primary, and its public key."""
     must(
         [

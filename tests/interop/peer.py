@@ -8,6 +8,7 @@ something by its dotted name; each is answered by one line.
 import importlib
 import json
 import os
+import shutil
 import sys
 from typing import Any
 from xmlrpc.client import ServerProxy
@@ -101,6 +102,17 @@ def partial_cycle(targets_key: str) -> str:
     party.generate_signed_ecu_manifest()
     party.submit_ecu_manifest_to_primary()
     return result
+
+
+def delegate(role: str, pattern: str, name: str) -> None:
+    """Let a role of its own, with the key that the demo has for one, describe an image of the Image repository."""
+    demo: Any = importlib.import_module("demo")
+    repository = importlib.import_module("demo.demo_image_repo").repo
+    targets = os.path.join(repository._repository_directory, "targets")
+    shutil.copy(name, targets)
+    key, paths = demo.import_public_key("mainrole1"), [os.path.join(targets, pattern)]
+    repository.targets.delegate(role, [key], [os.path.join(targets, name)], restricted_paths=paths)
+    repository.targets(role).load_signing_key(demo.import_private_key("mainrole1"))
 
 
 def main() -> None:

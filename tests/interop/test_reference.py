@@ -1,15 +1,19 @@
 """Ours and the reference implementation, as recorded and, where it is checked out, live."""
 
+from base64 import b64decode
 from pathlib import Path
+from typing import Any
+from xmlrpc.client import ServerProxy
 
 import pytest
 
 from swagent.errors import UptaneError
+from tests.programs import run_swagent
 
 from . import our_secondaries, our_vehicle, their_secondaries, their_vehicle
 from .ecus import replay
-from .office import Nobody
-from .reference import VARIABLE, Checkouts, checkouts
+from .office import PORTS, Nobody, servers
+from .reference import HOST, PRIMARY, VARIABLE, VIN, Checkouts, checkouts
 from .wire import Transcript, read
 
 HERE = Path(__file__).parent / "transcripts"
@@ -113,3 +117,37 @@ class TestTheirVehicle:
     @pytest.mark.slow
     def test_live(self, dialect: str, quick_path: Path, reference: Checkouts) -> None:
         assert their_vehicle.record(reference, quick_path, dialect).exchanges
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_commands_live(dialect: str, quick_path: Path, reference: Checkouts) -> None:
+    """``provision`` and ``update --once``, as they are typed, with the reference's servers."""
+    back, front = quick_path / "reference", quick_path / "ours"
+    back.mkdir()
+    front.mkdir()
+    swu, key = our_vehicle.make_swu(front)
+    (front / "swu_key").write_bytes(key)
+    (front / "settings.cfg").write_text('globals: { public-key-file = "swu_key"; };')
+    (front / "disk").write_bytes(b"")
+    with servers(reference, back, dialect, {"info.swu": swu}) as begun:
+        for name, text in begun.facts["given"].items():
+            (front / name).write_bytes(b64decode(text))
+        url = {name: f"http://{HOST}:{begun.desk.ports[port]}" for name, port in PORTS.items()}
+        common = ["--state", "state", "--dialect", dialect]
+        given = ["--director-root", "director_root", "--image-root", "image_root", "--time-key", "time_key"]
+        assert run_swagent(["uptane", "provision", *common, *given], front).ok
+        words = [
+            "uptane", "update", "--once", *common, "--ecu-serial", PRIMARY, "--hardware-id", "x", "--vin", VIN,
+            "--director", f"{url['director']}/{VIN}", "--image-repo", url["image"], "--time-server", url["time"],
+            "--director-service", url["service"], "--installer", "swu", "--file", "settings.cfg",
+        ]  # fmt: skip
+        first = run_swagent(words, front)
+        assert first.ok, first.text
+        begun.office.order(**{PRIMARY: "info.swu"})
+        second = run_swagent(words, front)
+        assert second.ok, second.text
+        assert (front / "disk").read_bytes() == our_vehicle.DISK
+        rpc = ServerProxy(url["service"])
+        report: Any = rpc.get_last_ecu_manifest(PRIMARY)
+        assert report["signed"]["installed_image"]["filepath"] == "/info.swu"

@@ -80,6 +80,10 @@ def play(servers: Servers, theirs: Theirs, primary: Party, secondary: Party, par
     servers.rotate()
     round_of("NO_UPDATE_NEEDED")
     assert servers.runs(TCU) == ("newer.img", "")
+
+    if servers.dialect == "ref-json":  # its DER says nothing of delegations that it could read again
+        servers.order_from_supplier(TCU, "lib.img")
+        round_of("UPDATED")
     assert not servers.log
     # the first manifest of the reference's Primary holds no reports
     assert servers.alerts() == {(TCU, "missing"), (PARTIAL, "missing")}
