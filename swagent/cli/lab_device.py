@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from swagent.lab.client import DeviceInfo, LabClient
 
 _STORAGE = ("read", "write", "commit", "erase")
-VERBS = ("info", "mode", "reset", "connect", "tail", *_STORAGE)
+VERBS = ("info", "mode", "reset", "lease", "release", "connect", "tail", *_STORAGE)
 COMMAND = Command(
     name="lab device",
-    summary="info, mode NAME, reset (off, then on), connect, tail; read, write, commit, erase VOLUME [TARGET] [FILE]",
+    summary="info, mode NAME, reset (off, then on), lease, release, connect, tail; "
+    "read, write, commit, erase VOLUME [TARGET] [FILE]",
     target="lab_device:run",
     arguments=("DEVICE", "VERB", "[WORD]", "[TARGET]", "[FILE]"),
     options=(
@@ -25,6 +26,9 @@ COMMAND = Command(
         Option("console", "", "NAME", "which of its consoles; default: the first one"),
         Option("wait", "w", help="wait for the volume to appear"),
         Option("commit", "", help="write: have the board use it afterwards"),
+        Option("for", "", "SECONDS", "lease: how long, default an hour; again for longer"),
+        Option("reason", "", "TEXT", "lease: what others are told"),
+        Option("force", "", help="lease, release: though it is somebody else's"),
         REPLAY_OPTION,
         *TRANSFER_OPTIONS,
         *SERVER_OPTIONS,
@@ -32,6 +36,7 @@ COMMAND = Command(
     examples=(
         "swagent lab device rpi info -f",
         "swagent lab device rpi mode on",
+        "swagent lab device rpi lease --for 7200 --reason 'kernel 6.12'",
         "swagent lab device rk write -w usb EMMC image.img",
     ),
 )
@@ -57,6 +62,10 @@ def run(args: Args) -> int:
         elif verb == "reset":
             client.change_mode(number, "off")
             client.change_mode(number, "on")
+        elif verb == "lease":
+            _lease(client, number, args)
+        elif verb == "release":
+            client.release(number, force=args.on("force"))
         elif verb in ("connect", "tail"):
             console = _console(next(client.device(number)), args.get("console"), word)
             (connect if verb == "connect" else tail)(client, console, replay=args.on("replay"))
@@ -83,6 +92,18 @@ def _info(client: "LabClient", device: int, *, follow: bool) -> None:
         if not follow:
             return
         print(flush=True)
+
+
+def _lease(client: "LabClient", device: int, args: Args) -> None:
+    from .units import clean, utc
+
+    text = args.get("for") or "3600"
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) > 0):
+        raise UsageError(f"--for is a number of seconds, not {text!r}")
+    owner, _, until_s = client.lease(
+        device, seconds=int(text[:9]), reason=args.get("reason") or "", force=args.on("force")
+    )
+    print(f"It is {clean(owner)}'s until {utc(until_s)}.")
 
 
 def _there(number: int | None) -> str:

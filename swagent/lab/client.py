@@ -14,7 +14,7 @@ from .items import ItemType
 from .remote import error_of, read_target
 from .service import REPLAY
 from .volumes import Target
-from .wire import SERVICE, head
+from .wire import EXTRA_SERVICE, SERVICE, Method, Wire, extra, head
 
 PIECE_BYTES = 3 * 1024 * 1024
 READ_BYTES = 1024 * 1024
@@ -69,7 +69,8 @@ class LabClient:
             self._channel = grpc.secure_channel(host, grpc.ssl_channel_credentials(ca), options)
         else:
             self._channel = grpc.insecure_channel(host, options)
-        self._calls = {method.name: self._call(method) for method in self._wire.methods}
+        self._calls = {method.name: self._call(method, self._wire, SERVICE) for method in self._wire.methods}
+        self._calls |= {method.name: self._call(method, extra(), EXTRA_SERVICE) for method in extra().methods}
 
     def __enter__(self) -> "LabClient":
         return self
@@ -145,6 +146,22 @@ class LabClient:
     def change_mode(self, device: int, mode: str) -> None:
         """Have a device go through the steps of a mode; returns when it has."""
         self._unary("DeviceChangeMode", self._wire.DeviceModeRequest(device=device, mode=mode))
+
+    def lease(
+        self, device: int, *, seconds: float, reason: str = "", force: bool = False
+    ) -> tuple[str, str, float]:
+        """Have a device for a while: owner, reason, and the end in seconds since the epoch.
+
+        Raises:
+            LabError: it is somebody else's, or this server has no leases (NotSupported).
+        """
+        request = extra().LeaseRequest(device=device, seconds=seconds, reason=reason, force=force)
+        found = self._unary("Lease", request)
+        return found.owner, found.reason, found.until
+
+    def release(self, device: int, *, force: bool = False) -> None:
+        """Give a device back. Raises as ``lease``."""
+        self._unary("Release", extra().ReleaseRequest(device=device, force=force))
 
     def change_actuator(self, actuator: int, parameters: Mapping[str, object]) -> None:
         """Switch an actuator."""
@@ -307,7 +324,7 @@ class LabClient:
 
     # -- calls
 
-    def _call(self, method: Any) -> Any:
+    def _call(self, method: Method, wire: Wire, service: str) -> Any:
         makers = {
             (False, False): self._channel.unary_unary,
             (False, True): self._channel.unary_stream,
@@ -315,9 +332,9 @@ class LabClient:
             (True, True): self._channel.stream_stream,
         }
         return makers[method.streams_requests, method.streams_replies](
-            f"/{SERVICE}/{method.name}",
-            request_serializer=self._wire.message(method.request).SerializeToString,
-            response_deserializer=self._wire.message(method.reply).FromString,
+            f"/{service}/{method.name}",
+            request_serializer=wire.message(method.request).SerializeToString,
+            response_deserializer=wire.message(method.reply).FromString,
         )
 
     def _unary(self, name: str, request: Any) -> Any:

@@ -15,6 +15,8 @@ from .items import Properties
 if TYPE_CHECKING:
     from yaml.nodes import Node
 
+VERBS = ("list", "watch", "type", "power", "read", "write", "lease", "take")
+"""What roles allow; ``take`` is to take a lease away from somebody."""
 CONFIG_BYTES_MAX = 4 * 1024 * 1024
 _NESTING_MAX = 32
 _NODES_MAX = 200_000
@@ -106,18 +108,29 @@ class Jwks(NamedTuple):
     path: str
 
 
+class RoleRule(NamedTuple):
+    """What some callers may do: ``claim`` of their token is or has ``value``; "" for everybody."""
+
+    claim: str
+    value: str
+    match: Properties
+    verbs: tuple[str, ...]
+
+
 class ServerRule(NamedTuple):
     """How the server listens, and whom it believes.
 
     Attributes:
         chain: path of its certificate chain, "" for cleartext.
         key: path of its key.
+        roles: who may do what; None when anybody may do anything.
     """
 
     listen: str
     chain: str
     key: str
     authentication: tuple[Oidc | Jwks, ...]
+    roles: tuple[RoleRule, ...] | None = None
 
 
 class LabConfig(NamedTuple):
@@ -250,7 +263,7 @@ class _Reader:
     def config(self, tree: Any) -> LabConfig:
         top = self._mapping(tree, self._path, "server", "providers", "devices")
         server = self._server(
-            self._mapping_in(top, "server", self._path, "listen", "certificate", "authentication")
+            self._mapping_in(top, "server", self._path, "listen", "certificate", "authentication", "roles")
         )
         providers = self._each(top, "providers", self._path, self._provider)
         devices = self._each(top, "devices", self._path, self._device)
@@ -267,7 +280,18 @@ class _Reader:
         if not methods:
             raise SettingsError(f"{where}.authentication is empty", hint="name a jwks file or an oidc issuer")
         listen = self._text(given, "listen", where) if given.get("listen") is not None else ""
-        return ServerRule(listen, chain, key, methods)
+        roles = self._each(given, "roles", where, self._role) if given.get("roles") is not None else None
+        return ServerRule(listen, chain, key, methods, roles)
+
+    def _role(self, given: Any, where: str) -> RoleRule:
+        found = self._mapping(given, where, "claim", "value", "match", "verbs")
+        claim = self._text(found, "claim", where) if "claim" in found else ""
+        value = self._text(found, "value", where) if claim else ""
+        match = self._match(found, where) if "match" in found else {}
+        verbs = found.get("verbs")
+        if not isinstance(verbs, list) or not verbs or not set(map(str, verbs)) <= set(VERBS):
+            raise SettingsError(f"{where}: verbs must be a list", hint=f"known are {', '.join(VERBS)}")
+        return RoleRule(claim, value, match, tuple(verbs))
 
     def _authentication(self, given: Any, where: str) -> Oidc | Jwks:
         found = self._mapping(given, where, "type", "description", "uri", "client", "audience", "path")

@@ -10,7 +10,7 @@ from .actuators import Actuator
 from .config import DeviceRule, ModeRule
 from .consoles import Console
 from .errors import Failed, NotNow, NotThere
-from .items import Item, Registry, Signal, matches
+from .items import Item, ItemType, Registry, Signal, matches
 from .volumes import Volume
 
 
@@ -112,6 +112,17 @@ class Device:
             if now != told:
                 told = now
                 yield now
+
+    def holds(self, kind: ItemType, number: int) -> bool:
+        """Whether an item is a part of this device now."""
+        if kind is ItemType.CONSOLE:
+            return number in self._console_slots.values()
+        if kind is ItemType.VOLUME:
+            return number in self._volume_slots.values()
+        if kind is ItemType.ACTUATOR:
+            steps = (step for mode in self._rule.modes for step in mode.sequence)
+            return any(item.number == number for step in steps for item in self._actuators.find(step.match))
+        return False
 
     async def change_mode(self, name: str) -> None:
         """Go through the steps of a mode; one change at a time, and a client that goes away stops none half-way.

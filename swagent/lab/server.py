@@ -6,14 +6,17 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from swagent.clock import SystemClock
 from swagent.errors import RegistrationError, SettingsError, SwagentError
 from swagent.plugins import Registry
 
+from .access import Access
 from .auth import authenticator
 from .config import LabConfig, Oidc
 from .devices import Device
 from .items import NAME
 from .lab import BUILT_INS, SHELF, Lab, Provide, Provision
+from .leasing import Leasing
 from .service import Service
 from .wire import PORT, head, year_2023
 
@@ -87,10 +90,14 @@ class LabServer:
         self._log = log
         self.lab = Lab()
         self.port = 0
+        judge = authenticator(config.server.authentication)
+        access = Access(config.server.roles, self.lab, SystemClock(), utc)
+        self._leasing = Leasing(self.lab, authenticator=judge, access=access, log=log)
         self._service = Service(
             self.lab,
             year_2023() if legacy else head(),
-            authenticator=authenticator(config.server.authentication),
+            authenticator=judge,
+            access=access,
             logins=tuple(one for one in config.server.authentication if isinstance(one, Oidc)),
             log=log,
         )
@@ -174,7 +181,7 @@ class LabServer:
         import grpc
 
         server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers((self._service.handlers(),))
+        server.add_generic_rpc_handlers((self._service.handlers(), self._leasing.handlers()))
         try:
             if self._config.server.chain:
                 self.port = server.add_secure_port(self._address, self._credentials())
@@ -200,6 +207,13 @@ class LabServer:
         except OSError as exc:
             raise SettingsError(f"cannot read the certificate chain {rule.chain}: {exc.strerror}") from exc
         return grpc.ssl_server_credentials([(read_secret_file(rule.key, "key file"), chain)])
+
+
+def utc(time_s: float) -> str:
+    """A time as people read it."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def needs_grpc() -> None:

@@ -4,22 +4,22 @@ Headers go out before any data in every stream: clients wait for them before the
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any
 
-from swagent.errors import LabError, SwagentError
-
+from .access import Access, Verb
 from .auth import Authenticator, Caller
 from .config import Oidc
+from .consoles import Console
 from .devices import DeviceState
 from .errors import InvalidRequest, NotThere, OutOfRange
+from .guard import handlers, token_of
 from .items import Change, Item, ItemType
 from .lab import Lab
 from .volumes import REPLY_BYTES_MAX, OpenTarget, Target, Volume, cannot
-from .wire import PACKAGE, SERVICE, Method, Wire
+from .wire import SERVICE, Method, Wire
 
 LOGIN_INFO = "LoginInfo"
 CONSOLE_OUTPUT = "ConsoleStreamOutput"
@@ -27,11 +27,9 @@ REPLAY = "swagent-replay"
 """Metadata of ``ConsoleStreamOutput`` that asks for what was said before; other clients do not know it."""
 _LOST = "\r\n[{n} bytes of output were lost: this reader was too slow]\r\n"
 
-_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+_VERBS = {"read": Verb.READ, "write": Verb.WRITE, "flush": Verb.WRITE}
 
 CALLER: ContextVar[Caller] = ContextVar("caller")
-
-Handle = Callable[[Any, Any], Any]
 
 
 class Service:
@@ -41,6 +39,7 @@ class Service:
         lab: what is served.
         wire: the generation of messages.
         authenticator: judges tokens.
+        access: judges what their bearers want.
         logins: the issuers that ``LoginInfo`` tells of.
         log: hears of what should not have happened.
     """
@@ -51,66 +50,30 @@ class Service:
         wire: Wire,
         *,
         authenticator: Authenticator,
+        access: Access,
         logins: tuple[Oidc, ...] = (),
         log: Callable[[str], None],
     ) -> None:
         self._lab = lab
         self._wire = wire
         self._authenticator = authenticator
+        self._access = access
         self._logins = logins
         self._log = log
 
     def handlers(self) -> Any:
         """What a gRPC server serves."""
-        import grpc
-
-        makers = {
-            (False, False): grpc.unary_unary_rpc_method_handler,
-            (False, True): grpc.unary_stream_rpc_method_handler,
-            (True, False): grpc.stream_unary_rpc_method_handler,
-            (True, True): grpc.stream_stream_rpc_method_handler,
-        }
-        found = {}
-        for method in self._wire.methods:
-            maker = makers[method.streams_requests, method.streams_replies]
-            found[method.name] = maker(
-                self._guarded(method),
-                request_deserializer=_reader(self._wire.message(method.request)),
-                response_serializer=self._wire.message(method.reply).SerializeToString,
-            )
-        return grpc.method_handlers_generic_handler(SERVICE, found)
-
-    # -- around each rpc
-
-    def _guarded(self, method: Method) -> Handle:
-        work: Callable[[Any, Any], Any] = getattr(self, f"_{_CAPITAL.sub('_', method.name).lower()}")
-
-        def understood(request: Any) -> Any:
-            return _all_understood(request) if method.streams_requests else _understood(request)
-
-        async def unary(request: Any, context: Any) -> Any:
-            async with _Statuses(context, method.name, self._log):
-                self._admit(method, context)
-                if method.streams_requests:
-                    await context.send_initial_metadata(())
-                return await work(understood(request), context)
-
-        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-            async with _Statuses(context, method.name, self._log):
-                self._admit(method, context)
-                if method.name != CONSOLE_OUTPUT:
-                    await context.send_initial_metadata(())
-                async with aclosing(work(understood(request), context)) as replies:
-                    async for reply in replies:
-                        yield reply
-
-        return stream if method.streams_replies else unary
+        return handlers(self, self._wire, SERVICE, self._admit, self._log, later_headers=(CONSOLE_OUTPUT,))
 
     def _admit(self, method: Method, context: Any) -> None:
-        if method.name == LOGIN_INFO:
-            return
-        headers = dict(context.invocation_metadata() or ())
-        CALLER.set(self._authenticator.judge(headers.get("authorization")))
+        if method.name != LOGIN_INFO:
+            CALLER.set(self._authenticator.judge(token_of(context)))
+
+    def _check(self, verb: Verb, kind: ItemType, item: Item[Any]) -> None:
+        self._access.check(CALLER.get(), verb, kind, item)
+
+    def _sees(self, item: Item[Any]) -> bool:
+        return self._access.allows(CALLER.get(), Verb.LIST, item)
 
     # -- items
 
@@ -126,26 +89,34 @@ class Service:
         )
 
     async def _list(self, request: Any, context: Any) -> Any:
-        return self._item_list(self._lab.registry(_type_of(request)).items())
+        items = self._lab.registry(_type_of(request)).items()
+        return self._item_list(tuple(item for item in items if self._sees(item)))
 
     async def _monitor(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        wire, first = self._wire, True
+        wire, first, told = self._wire, True, set[int]()
         async with aclosing(self._lab.registry(_type_of(request)).watch()) as changes:
             change: Change[Any]
             async for change in changes:
-                for number in change.removed:
+                for number in told & set(change.removed):
                     yield wire.ItemEvent(remove=number)
+                added = tuple(item for item in change.added if self._sees(item))
+                told = (told - set(change.removed)) | {item.number for item in added}
                 if first:
-                    yield wire.ItemEvent(add=self._item_list(change.added))
+                    yield wire.ItemEvent(add=self._item_list(added))
                     first = False
                     continue
-                for item in change.added:
+                for item in added:
                     yield wire.ItemEvent(add=self._item_list((item,)))
 
     async def _item_properties(self, request: Any, context: Any) -> Any:
-        item = self._lab.registry(_type_of(request)).get(request.item)
+        kind = _type_of(request)
+        item = self._lab.registry(kind).get(request.item)
+        self._check(Verb.LIST, kind, item)
+        properties = dict(item.properties)
+        if kind is ItemType.DEVICE:
+            properties |= self._access.properties(item.number)
         return self._wire.ItemPropertiesMsg(
-            property=[self._wire.Property(key=key, value=value) for key, value in item.properties.items()]
+            property=[self._wire.Property(key=key, value=value) for key, value in properties.items()]
         )
 
     def _item_list(self, items: tuple[Item[Any], ...]) -> Any:
@@ -163,12 +134,15 @@ class Service:
 
     async def _device_info(self, request: Any, context: Any) -> AsyncIterator[Any]:
         device = self._lab.devices.get(request.device)
+        self._check(Verb.LIST, ItemType.DEVICE, device)
         async with aclosing(device.what.watch()) as states:
             async for state in states:
                 yield self._device(state)
 
     async def _device_change_mode(self, request: Any, context: Any) -> Any:
-        await self._lab.devices.get(request.device).what.change_mode(request.mode)
+        device = self._lab.devices.get(request.device)
+        self._check(Verb.POWER, ItemType.DEVICE, device)
+        await device.what.change_mode(request.mode)
         return self._empty()
 
     def _device(self, state: DeviceState) -> Any:
@@ -187,6 +161,7 @@ class Service:
 
     async def _actuator_change_mode(self, request: Any, context: Any) -> Any:
         item = _or_invalid(self._lab.actuators.get, request.actuator)
+        self._check(Verb.POWER, ItemType.ACTUATOR, item)
         await item.what.change(_plain(request.parameters))
         return self._empty()
 
@@ -194,11 +169,13 @@ class Service:
 
     async def _console_configure(self, request: Any, context: Any) -> Any:
         item = _or_invalid(self._lab.consoles.get, request.console)
+        self._check(Verb.TYPE, ItemType.CONSOLE, item)
         await item.what.configure(_plain(request.parameters))
         return self._empty()
 
     async def _console_stream_output(self, request: Any, context: Any) -> AsyncIterator[Any]:
         item = _or_invalid(self._lab.consoles.get, request.console)
+        self._check(Verb.WATCH, ItemType.CONSOLE, item)
         replay = dict(context.invocation_metadata() or ()).get(REPLAY) == "1"
         async with aclosing(await item.what.listen(replay=replay)) as pieces:
             await context.send_initial_metadata(
@@ -210,48 +187,59 @@ class Service:
                 yield self._wire.ConsoleOutput(data=heard.data)
 
     async def _console_stream_input(self, requests: AsyncIterator[Any], context: Any) -> Any:
-        console = None
+        console: Item[Console] | None = None
         async for request in requests:
             which = request.WhichOneof("TargetOrData")
             if console is None:
                 if which != "console":
                     raise InvalidRequest("the first message must name a console")
-                console = self._lab.consoles.get(request.console).what
-                await console.open()
+                console = self._lab.consoles.get(request.console)
+                self._check(Verb.TYPE, ItemType.CONSOLE, console)
+                await console.what.open()
             elif which == "console":
                 raise InvalidRequest("the console is named already")
             elif which == "data":
-                await console.write(request.data)
+                self._check(Verb.TYPE, ItemType.CONSOLE, console)  # a lease may have gone to somebody else
+                await console.what.write(request.data)
         return self._empty()
 
     # -- volumes
 
     async def _volume_info(self, request: Any, context: Any) -> Any:
-        volume: Volume = self._lab.volumes.get(request.volume).what
+        item = self._lab.volumes.get(request.volume)
+        self._check(Verb.LIST, ItemType.VOLUME, item)
+        volume = item.what
         made = self._wire.VolumeInfoMsg(target=[self._target(target) for target in await volume.targets()])
         if not self._wire.legacy:
             made.exhaustive = volume.exhaustive
         return made
 
     async def _volume_commit(self, request: Any, context: Any) -> Any:
-        await self._lab.volumes.get(request.volume).what.commit()
+        await self._for_writing(request.volume).commit()
         return self._empty()
 
     async def _volume_erase(self, request: Any, context: Any) -> Any:
-        await self._lab.volumes.get(request.volume).what.erase(request.target)
+        await self._for_writing(request.volume).erase(request.target)
         return self._empty()
+
+    def _for_writing(self, number: int) -> Volume:
+        item = self._lab.volumes.get(number)
+        self._check(Verb.WRITE, ItemType.VOLUME, item)
+        return item.what
 
     async def _volume_io(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """Replies leave in the order of the requests, one at a time; a client matches them by position."""
         opened: OpenTarget | None = None
         ended = False
+        item: Item[Volume]
         try:
             async for request in requests:
                 which = request.WhichOneof("TargetOrRequest")
                 if opened is None:
                     if which != "target":
                         raise InvalidRequest("the first message must name a target")
-                    opened = await self._open(request.target)
+                    item = self._lab.volumes.get(request.target.volume)
+                    opened = await self._open(item, request.target)
                     if not self._wire.legacy:
                         reply = self._wire.VolumeIoTargetReply(target=self._target(opened.target))
                         yield self._wire.VolumeIoReply(target=reply)
@@ -262,6 +250,8 @@ class Service:
                 elif ended:
                     raise InvalidRequest("nothing may follow a shutdown")
                 else:
+                    if which in _VERBS:
+                        self._check(_VERBS[which], ItemType.VOLUME, item)
                     yield await self._io(opened, which, getattr(request, which))
                     ended = which == "shutdown"
             if opened is None:
@@ -272,9 +262,11 @@ class Service:
             if opened is not None:
                 await asyncio.shield(asyncio.ensure_future(opened.close()))
 
-    async def _open(self, wanted: Any) -> OpenTarget:
+    async def _open(self, item: Item[Volume], wanted: Any) -> OpenTarget:
+        if not self._access.allows(CALLER.get(), Verb.READ, item):
+            self._check(Verb.WRITE, ItemType.VOLUME, item)
         length_bytes = wanted.length if wanted.HasField("length") else None
-        return await self._lab.volumes.get(wanted.volume).what.open(wanted.target, length_bytes)
+        return await item.what.open(wanted.target, length_bytes)
 
     async def _io(self, opened: OpenTarget, which: str, request: Any) -> Any:
         wire, target = self._wire, opened.target
@@ -309,59 +301,6 @@ class Service:
 
     def _empty(self) -> Any:
         return self._wire.message("google.protobuf.Empty")()
-
-
-class _Statuses:
-    """Turns errors into statuses; what nobody foresaw is logged, and the caller sees no more than that it happened."""
-
-    def __init__(self, context: Any, method: str, log: Callable[[str], None]) -> None:
-        self._context = context
-        self._method = method
-        self._log = log
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: object
-    ) -> None:
-        import grpc
-
-        if exc is None or isinstance(exc, asyncio.CancelledError | GeneratorExit | grpc.RpcError):
-            return
-        if isinstance(exc, grpc.aio.AbortError):
-            return
-        if isinstance(exc, SwagentError):
-            status = exc.status if isinstance(exc, LabError) else "INTERNAL"
-            text = f"{exc.message} ({exc.hint})" if exc.hint else exc.message
-            await self._context.abort(getattr(grpc.StatusCode, status), text)
-        if isinstance(exc, Exception):
-            self._log(f"{PACKAGE}.{self._method}: {type(exc).__name__}: {exc}")
-            await self._context.abort(grpc.StatusCode.INTERNAL, "the server failed; its log says why")
-
-
-def _reader(message: Any) -> Callable[[bytes], Any]:
-    """Reads a message; bytes that are none become None, since errors raised here would get no status of ours."""
-    from google.protobuf.message import DecodeError
-
-    def read(data: bytes) -> Any:
-        try:
-            return message.FromString(data)
-        except DecodeError:
-            return None
-
-    return read
-
-
-def _understood(request: Any) -> Any:
-    if request is None:
-        raise InvalidRequest("these bytes are no message of this call")
-    return request
-
-
-async def _all_understood(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield _understood(request)
 
 
 def _type_of(request: Any) -> ItemType:

@@ -103,6 +103,19 @@ _YEAR_2023: Mapping[str, Fields] = {
 }
 
 
+_EXTRA: Mapping[str, Fields] = {
+    "LeaseRequest": {
+        "device": (1, "uint64", ""),
+        "seconds": (2, "double", ""),
+        "reason": (3, "string", ""),
+        "force": (4, "bool", ""),
+    },
+    "LeaseReply": {"owner": (1, "string", ""), "reason": (2, "string", ""), "until": (3, "double", "")},
+    "ReleaseRequest": {"device": (1, "uint64", ""), "force": (2, "bool", "")},
+}
+"""Messages of a service of our own, ``swagent.Lab``, beside Boardswarm's; other servers do not have it."""
+
+
 class Method(NamedTuple):
     """One rpc: the names of its messages, and which side sends a stream of them."""
 
@@ -131,6 +144,13 @@ METHODS: tuple[Method, ...] = (
 )
 
 
+EXTRA_SERVICE = "swagent.Lab"
+EXTRA_METHODS: tuple[Method, ...] = (
+    Method("Lease", "LeaseRequest", "LeaseReply"),
+    Method("Release", "ReleaseRequest", EMPTY),
+)
+
+
 class Wire:
     """The messages of one generation: ``wire.Item(id=3, name="x")``.
 
@@ -139,10 +159,10 @@ class Wire:
         methods: the rpcs it has.
     """
 
-    def __init__(self, messages: Mapping[str, Any], *, legacy: bool) -> None:
+    def __init__(self, messages: Mapping[str, Any], methods: tuple[Method, ...], *, legacy: bool) -> None:
         self._messages = messages
         self.legacy = legacy
-        self.methods = tuple(method for method in METHODS if method.request in messages)
+        self.methods = tuple(method for method in methods if method.request in messages)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -162,7 +182,17 @@ def head() -> Wire:
     Raises:
         RegistrationError: protobuf is not installed.
     """
-    return Wire(_build(_HEAD, "head"), legacy=False)
+    return Wire(_build(_HEAD, "head"), METHODS, legacy=False)
+
+
+@cache
+def extra() -> Wire:
+    """What we have beyond the protocol.
+
+    Raises:
+        RegistrationError: protobuf is not installed.
+    """
+    return Wire(_build(_EXTRA, "extra", "swagent"), EXTRA_METHODS, legacy=False)
 
 
 @cache
@@ -172,10 +202,10 @@ def year_2023() -> Wire:
     Raises:
         RegistrationError: protobuf is not installed.
     """
-    return Wire(_build(_YEAR_2023, "2023"), legacy=True)
+    return Wire(_build(_YEAR_2023, "2023"), METHODS, legacy=True)
 
 
-def _build(table: Mapping[str, Fields], generation: str) -> dict[str, Any]:
+def _build(table: Mapping[str, Fields], generation: str, package: str = PACKAGE) -> dict[str, Any]:
     try:
         from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2, message_factory, struct_pb2
     except ImportError as exc:
@@ -184,7 +214,7 @@ def _build(table: Mapping[str, Fields], generation: str) -> dict[str, Any]:
         ) from exc
     file = descriptor_pb2.FileDescriptorProto(
         name=f"swagent/lab/{generation}.proto",
-        package=PACKAGE,
+        package=package,
         syntax="proto3",
         dependency=["google/protobuf/empty.proto", "google/protobuf/struct.proto"],
     )
@@ -193,13 +223,13 @@ def _build(table: Mapping[str, Fields], generation: str) -> dict[str, Any]:
         for number, word in enumerate(words):
             enum.value.add(name=word, number=number)
     for name, fields in table.items():
-        _describe(file.message_type.add(name=name), fields)
+        _describe(file.message_type.add(name=name), fields, package)
     pool = descriptor_pool.DescriptorPool()  # one of its own: both generations have the same names
     for known in (empty_pb2, struct_pb2):
         pool.AddSerializedFile(known.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(file.SerializeToString())
     classes = {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
         for name in table
     }
     for known in (EMPTY, STRUCT):
@@ -207,7 +237,7 @@ def _build(table: Mapping[str, Fields], generation: str) -> dict[str, Any]:
     return classes
 
 
-def _describe(message: "DescriptorProto", fields: Fields) -> None:
+def _describe(message: "DescriptorProto", fields: Fields, package: str) -> None:
     from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 
     scalars = {
@@ -216,6 +246,7 @@ def _describe(message: "DescriptorProto", fields: Fields) -> None:
         "bool": Field.TYPE_BOOL,
         "uint32": Field.TYPE_UINT32,
         "uint64": Field.TYPE_UINT64,
+        "double": Field.TYPE_DOUBLE,
     }
     oneofs: list[str] = []
     optional = [name for name, (_, _, mark) in fields.items() if mark == "?"]
@@ -231,7 +262,7 @@ def _describe(message: "DescriptorProto", fields: Fields) -> None:
             field.type = scalars[kind]
         else:
             field.type = Field.TYPE_ENUM if kind in _ENUMS else Field.TYPE_MESSAGE
-            field.type_name = f".{kind}" if "." in kind else f".{PACKAGE}.{kind}"
+            field.type_name = f".{kind}" if "." in kind else f".{package}.{kind}"
         if mark == "?":
             field.proto3_optional = True
             field.oneof_index = len(oneofs) + optional.index(name)
