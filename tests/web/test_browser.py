@@ -307,7 +307,7 @@ def test_axe_finds_no_fault_in_any_state(
 
     with served(tmp_path, key_ring) as there:
         for viewport in (WIDE, NARROW):
-            anna = Visitor(browser, there, viewport=viewport, color_scheme=scheme, bypass_csp=True)
+            anna = Visitor(browser, there, viewport=viewport, color_scheme=scheme)
             judged(anna, "idle")
             anna.chooses(bad)
             judged(anna, "refused")

@@ -123,8 +123,9 @@ function hear(news) {
 }
 
 function take(event) {
-  if (event.event === "log" && !update) return; // of the daemon, not of an update
-  if (event.event === "update.started" || !update || (update.verdict && event.event !== "log")) {
+  const isVerdict = event.event === "update.verdict";
+  if (!event.session && !isVerdict && !(event.event === "log" && update)) return; // of the daemon, not of an update
+  if (event.event === "update.started" || !update || (isVerdict && update.verdict)) {
     update = { session: event.session, started: event.time, source: event.source, artifacts: new Map(), log: [], step: 0, steps: 0 };
     if (event.event === "update.started") [dismissed, asked] = [null, null]; // what was found in a file may be over now
   }
@@ -143,7 +144,7 @@ function take(event) {
     known.reason = event.reason || known.reason;
     known.phase = event.phase;
     update.artifacts.set(event.artifact, known);
-  } else if (event.event === "update.verdict") {
+  } else if (isVerdict) {
     update.verdict = event;
   }
   const text = line(event);
