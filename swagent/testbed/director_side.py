@@ -38,6 +38,11 @@ class DirectorSide:
     Args:
         place: the testbed.
         images: the Image repository beside it.
+
+    Attributes:
+        folders: where vehicles' repositories lie.
+        signers: role to the key that signs it.
+        revoked: the same before the last revocation.
     """
 
     def __init__(self, place: Place, images: ImageSide) -> None:
@@ -45,8 +50,8 @@ class DirectorSide:
         self._images = images
         self.folder = place.path(DIRECTOR)
         self.folders = VehicleFolders(self.folder)
-        self._signers: dict[str, Signer] = {}
-        self._revoked: dict[str, Signer] = {}
+        self.signers: dict[str, Signer] = {}
+        self.revoked: dict[str, Signer] = {}
         self._inventory: Inventory | None = None
         self._desk: DirectorDesk | None = None
         self._files: Service | None = None
@@ -72,13 +77,13 @@ class DirectorSide:
             self._inventory.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         make_folders(self.folder)
-        self._signers = {role: self._place.signer(name, new=use_new_keys) for role, name in KEYS.items()}
-        self._revoked = {}
+        self.signers = {role: self._place.signer(name, new=use_new_keys) for role, name in KEYS.items()}
+        self.revoked = {}
         self._inventory = Inventory(os.path.join(self.folder, ".inventory.sqlite"))
         self._inventory.upgrade()
-        online = {role: [self._signers[role]] for role in ONLINE}
+        online = {role: [self.signers[role]] for role in ONLINE}
         director = Director(self._inventory, self._place.codec, online, self._place.clock, prompt=False)
-        director.issue_root([self._signers[ROOT]])
+        director.issue_root([self.signers[ROOT]])
         self._desk = DirectorDesk(director, self.folders, static=True)
         for vin in VINS:
             self.add_new_vehicle(vin)
@@ -120,11 +125,11 @@ class DirectorSide:
 
     def revoke_compromised_keys(self) -> None:
         """New keys for all roles but root, for all vehicles; a new root, signed by the same root key, says so."""
-        self._revoked = dict(self._signers)
+        self.revoked = dict(self.signers)
         for role in ONLINE:
-            self._signers[role] = self._place.signer(f"new_{KEYS[role]}", new=True)
-        self.director.use_signers({role: [self._signers[role]] for role in ONLINE})
-        self.director.issue_root([self._signers[ROOT]])
+            self.signers[role] = self._place.signer(f"new_{KEYS[role]}", new=True)
+        self.director.use_signers({role: [self.signers[role]] for role in ONLINE})
+        self.director.issue_root([self.signers[ROOT]])
         self.write_to_live()
 
     # -- what it was told
@@ -295,11 +300,11 @@ class DirectorSide:
 
     def sign_with_compromised_keys_attack(self, vin: str | None = None) -> None:
         """Serve timestamp, snapshot and targets that are signed with the keys that were revoked."""
-        if not self._revoked:
+        if not self.revoked:
             raise SettingsError("no keys have been revoked yet", hint="dd.revoke_compromised_keys()")
         self.backup_repositories(vin)
         for each in self._vins(vin):
-            self.folders.write(each, self._signed_by(each, self._revoked))
+            self.folders.write(each, self._signed_by(each, self.revoked))
         self._say("ATTACK: metadata signed with revoked keys is served.")
 
     def undo_sign_with_compromised_keys_attack(self, vin: str | None = None) -> None:

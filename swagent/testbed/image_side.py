@@ -41,12 +41,15 @@ class ImageSide:
 
     Args:
         place: the testbed.
+
+    Attributes:
+        signers: role to the key that signs it.
     """
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self.folder = place.path(IMAGE_REPO)
-        self._signers: dict[str, Signer] = {}
+        self.signers: dict[str, Signer] = {}
         self._files: Service | None = None
         self._rpc: Service | None = None
 
@@ -60,11 +63,11 @@ class ImageSide:
     def clean_slate(self, use_new_keys: bool = False) -> None:
         """Begin anew: keys, first images, hosting, listening."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._signers = {role: self._place.signer(name, new=use_new_keys) for role, name in KEYS.items()}
+        self.signers = {role: self._place.signer(name, new=use_new_keys) for role, name in KEYS.items()}
         self._place.signer("mainrole1", new=use_new_keys)
         office = os.path.join(self.folder, OFFICE)
         settings = Settings(self._place.dialect, consistent_snapshot=False)
-        create(office, settings, {role: [one.key] for role, one in self._signers.items()}, self._place.clock)
+        create(office, settings, {role: [one.key] for role, one in self.signers.items()}, self._place.clock)
         make_folders(self._targets())
         for name in (*LYING_ABOUT, *FIRST_IMAGES):
             replace(os.path.join(self._targets(), name), f"{name}: contents of this image\n".encode())
@@ -94,8 +97,8 @@ class ImageSide:
     def write_to_live(self) -> None:
         """Sign what was changed and make it what is served."""
         repository = self.repository
-        repository.sign(self._signers.values())
-        repository.publish(self._signers.values())
+        repository.sign(self.signers.values())
+        repository.publish(self.signers.values())
         self._say("New metadata of the Image repository is live.")
 
     def add_target_and_write_to_live(self, filename: str, file_content: "str | bytes") -> None:
@@ -115,8 +118,8 @@ class ImageSide:
         """New keys for all roles but root, and everything signed anew."""
         repository = self.repository
         for role in (TARGETS, SNAPSHOT, TIMESTAMP):
-            self._signers[role] = self._place.signer(f"new_{KEYS[role]}", new=True)
-            repository.rotate(role, [self._signers[role].key])
+            self.signers[role] = self._place.signer(f"new_{KEYS[role]}", new=True)
+            repository.rotate(role, [self.signers[role].key])
         self.write_to_live()
 
     # -- servers

@@ -1,10 +1,11 @@
 """The Primary of a testbed: the object ``dp`` of the exercise, a real Primary in the folders of uptane §5.7."""
 
+import io
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -47,6 +48,13 @@ class PrimarySide:
 
     Args:
         place: the testbed.
+
+    Attributes:
+        folder: its files.
+        port: where it answers Secondaries.
+        error: why the last cycle failed, None when it did not.
+        lies: what it hands to Secondaries instead of the truth, once it was taken over: ``attestation``, ``metadata``,
+            ``image``, ``name``.
     """
 
     def __init__(self, place: Place) -> None:
@@ -56,6 +64,8 @@ class PrimarySide:
         self._parts: Parts | None = None
         self._server: VehicleServer | None = None
         self._sources: tuple[ToldSource, ...] = ()
+        self.error: SwagentError | None = None
+        self.lies: dict[str, bytes] = {}
 
     @property
     def parts(self) -> Parts:
@@ -100,7 +110,10 @@ class PrimarySide:
         )
         make_folders(images.folder)
         self._primary = Primary(self._parts)
-        desk = _ToldDesk(self._parts, handover, self._say, self._place)
+        self._warnings = self._parts.bus.subscribe(
+            wanted=lambda event: event.event == "log" and event.facts.get("level") == "warn"
+        )
+        desk = _ToldDesk(self._parts, handover, self._say, self._place, self.lies)
         self._server = VehicleServer(
             Methods(desk, lambda _, text: self._say(text)), "127.0.0.1", place.ports.primary, lambda *_: None
         )
@@ -121,12 +134,14 @@ class PrimarySide:
         self._place.voice.step(1)
         for source in self._sources:
             source.begin()
+        self.error = None
         try:
             self._primary.cycle()
-        except UptaneError as exc:
-            banner_of(self._place, PRIMARY_WINDOW, exc)
         except SwagentError as exc:
-            self._say(f"The cycle failed: {exc.message}")
+            self.error = exc
+            tell(self._place, PRIMARY_WINDOW, exc)
+        for event in self._warnings.take():
+            self._say(event.message)
         with suppress(TransportError):
             targets = self.parts.handover.director_targets() if self.parts.handover is not None else b""
             replace(os.path.join(self.folder, "metadata", self._place.file("director_targets")), targets)
@@ -191,8 +206,11 @@ def begin_client(place: Place, folder: str, vin: str, mirrors: dict[str, str]) -
     return metadata
 
 
-def banner_of(place: Place, party: str, error: UptaneError) -> None:
-    """Show and say what was noticed."""
+def tell(place: Place, party: str, error: SwagentError) -> None:
+    """Say why a cycle failed; an attack that was noticed is a banner, too."""
+    if not isinstance(error, UptaneError):
+        place.voice.line(party, f"The cycle failed: {error.message}")
+        return
     banner = Banner.DEFENDED
     if isinstance(error, RollbackError):
         banner = Banner.REPLAY
@@ -259,7 +277,14 @@ class _ToldService(RpcDirectorService):
 class _ToldDesk(Desk):
     """A desk that says what it hands out."""
 
-    def __init__(self, parts: Parts, handover: HandOver, say: Callable[[str], None], place: Place) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        handover: HandOver,
+        say: Callable[[str], None],
+        place: Place,
+        lies: Mapping[str, bytes],
+    ) -> None:
         super().__init__(
             parts.identity.vin,
             parts.codec,
@@ -270,11 +295,15 @@ class _ToldDesk(Desk):
             newcomers=True,
         )
         self._told = say
+        self._lies = lies
         self._archive = os.path.join(parts.metadata.folder, ARCHIVE)
         self._targets = os.path.join(parts.metadata.folder, place.file(f"director_{TARGETS}"))
 
+    def attestation(self, serial: str) -> bytes | None:
+        return self._lies.get("attestation") or super().attestation(serial)
+
     def metadata(self, serial: str, *, partial: bool) -> bytes:
-        raw = super().metadata(serial, partial=partial)
+        raw = self._lies.get("metadata") or super().metadata(serial, partial=partial)
         which = self._targets if partial else self._archive
         self._told(f"Distributing metadata file {which} from Primary to ECU {serial!r}")
         return raw
@@ -283,4 +312,10 @@ class _ToldDesk(Desk):
     def image(self, serial: str) -> Iterator[tuple[Target, Reader] | None]:
         self._told(f"Distributing image to ECU {serial!r}")
         with super().image(serial) as found:
-            yield found
+            if found is None or not self._lies.keys() & {"image", "name"}:
+                yield found
+                return
+            target, reader = found
+            name = self._lies.get("name", target.path.encode()).decode()
+            data = self._lies.get("image")
+            yield target._replace(path=name), reader if data is None else io.BytesIO(data)

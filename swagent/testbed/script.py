@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from swagent.clock import Clock
+
 from .banners import Banner
 from .director_side import DirectorSide
 from .image_side import ImageSide
@@ -57,6 +59,7 @@ class Heard:
 class Parties(NamedTuple):
     """All five, by the names that the exercise gives them."""
 
+    place: Place
     di: ImageSide
     dd: DirectorSide
     dt: TimeSide
@@ -91,7 +94,7 @@ def parties(place: Place) -> Parties:
     """The five parties of a testbed, not yet started."""
     images = ImageSide(place)
     return Parties(
-        images, DirectorSide(place, images), TimeSide(place), PrimarySide(place), SecondarySide(place)
+        place, images, DirectorSide(place, images), TimeSide(place), PrimarySide(place), SecondarySide(place)
     )
 
 
@@ -103,10 +106,13 @@ def started(
     folder: str | None = None,
     ports: Ports | None = None,
     seed: int | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[Parties]:
     """All five parties, started; everything is stopped behind the block, and taken away unless a folder is named."""
     with tempfile.TemporaryDirectory(prefix="swagent-testbed-") as temporary:
-        place = Place(folder or temporary, dialect, voice, ports=ports or free_ports(), seed=seed)
+        place = Place(
+            folder or temporary, dialect, voice, ports=ports or free_ports(), seed=seed, clock=clock
+        )
         found = parties(place)
         try:
             found.clean_slate()

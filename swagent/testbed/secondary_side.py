@@ -4,8 +4,9 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from swagent.errors import SettingsError, SwagentError, TransportError, UptaneError
+from swagent.errors import SettingsError, SwagentError, TransportError
 from swagent.events import EventBus
 from swagent.model import InstallRequest, Outcome, Reader
 from swagent.store.atomic import make_folders, replace
@@ -22,8 +23,11 @@ from swagent.uptane_client.vehicle import Vehicle
 from .banners import Banner
 from .downloads import REFERENCE_ORDER
 from .place import EVIL, HARDWARE, SECONDARY, SECONDARY_WINDOW, VIN, Place
-from .primary_side import banner_of, begin_client, loop
+from .primary_side import begin_client, loop, tell
 from .time_side import KEY as TIME_KEY
+
+if TYPE_CHECKING:
+    from swagent.crypto.imagekey import ImageKey
 
 KEY = "secondary"
 FACTORY = InstalledImage(
@@ -45,11 +49,16 @@ class SecondarySide:
 
     Args:
         place: the testbed.
+
+    Attributes:
+        folder: its files.
+        error: why the last cycle failed, None when it did not.
     """
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self.folder = ""
+        self.error: SwagentError | None = None
         self._parts: Parts | None = None
 
     @property
@@ -114,17 +123,21 @@ class SecondarySide:
         """Make the Secondary known to the Primary; again is fine."""
         self.parts.link.register()
 
+    def use_image_key(self, key: "ImageKey") -> None:
+        """Open images that were encrypted for this ECU with this key."""
+        self._parts = self.parts._replace(image_key=key)
+        self._secondary = Secondary(self._parts, FACTORY)
+
     def update_cycle(self) -> None:
         """Everything once: time, metadata, image, manifest; how it ends is a banner."""
         self._say("Start Update Secondary.")
         self._place.voice.step(9)
+        self.error = None
         try:
             result = self._secondary.cycle()
-        except UptaneError as exc:
-            banner_of(self._place, SECONDARY_WINDOW, exc)
-            return
         except SwagentError as exc:
-            self._say(f"The cycle failed: {exc.message}")
+            self.error = exc
+            tell(self._place, SECONDARY_WINDOW, exc)
             return
         banner = _BANNERS.get(result)
         if banner is Banner.UPDATED and self.runs() == EVIL:

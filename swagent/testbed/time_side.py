@@ -5,6 +5,7 @@ from typing import Any
 
 from swagent.crypto.schemes import Signing
 from swagent.net.rpcserver import Method, RpcMethods
+from swagent.uptane.canonical import load
 from swagent.uptane.errors import InvalidMetadata
 from swagent.uptane_server.service import Door, Service
 from swagent.uptane_server.service_rpc import rpc_application
@@ -24,6 +25,8 @@ class TimeSide:
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._last: tuple[int, ...] = ()
+        self._replayed: bytes | None = None
         self._rpc: Service | None = None
 
     def listen(self, use_new_keys: bool = False) -> None:
@@ -43,17 +46,32 @@ class TimeSide:
 
     def get_signed_time(self, nonces: Sequence[int]) -> Any:
         """The time, signed, as nested values."""
-        return self._server().get_signed_time(nonces)
+        return load(self._answer(nonces, "json"))
 
     def get_signed_time_der(self, nonces: Sequence[int]) -> bytes:
         """The time, signed, in DER."""
-        return self._server().get_signed_time_der(nonces)
+        return self._answer(nonces, "der")
+
+    def replay_attestation_attack(self) -> None:
+        """Answer whatever is asked with one old attestation."""
+        self._replayed = self._server().attest(self._last, self._place.codec.extension)
+        self._say("ATTACK: an old attestation is the answer to everything.")
+
+    def undo_replay_attestation_attack(self) -> None:
+        """Answer as asked again."""
+        self._replayed = None
+        self._say("ATTACK UNDONE: each question has its own answer.")
 
     def close(self) -> None:
         """Stop answering."""
         if self._rpc is not None:
             self._rpc.close()
             self._rpc = None
+
+    def _answer(self, nonces: Sequence[int], extension: str) -> bytes:
+        raw = self._replayed or self._server().attest(nonces, extension)
+        self._last = tuple(nonces)
+        return raw
 
     def _server(self) -> TimeServer:
         key: Signing = self._place.keys.open(KEY)

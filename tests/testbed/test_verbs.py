@@ -41,7 +41,7 @@ class Bed:
         return list(self.heard.banners)
 
     def rpc(self, port: str) -> RpcClient:
-        place = self.parties.di._place
+        place = self.parties.place
         return RpcClient(place.url(getattr(place.ports, port)), OPTIONS, SystemClock())
 
 
@@ -279,7 +279,7 @@ class TestServers:
     def test_keys_by_name(self, bed: Bed) -> None:
         from swagent.testbed.console import objects
 
-        names, _ = objects("server", bed.parties.di._place)
+        names, _ = objects("server", bed.parties.place)
         made = names["generate_key"]("another")
         assert names["import_public_key"]("another") == made
         assert names["import_private_key"]("another").public == made.public
@@ -303,7 +303,7 @@ def test_the_same_seed_gives_the_same_keys(tmp_path: Path) -> None:
     found = []
     for name in ("one", "other"):
         with started("ref-der", Heard(Silent()), folder=str(tmp_path / name), seed=3) as parties:
-            found.append((parties.di._place.public("mainroot"), os.path.basename(parties.dp.folder)))
+            found.append((parties.place.public("mainroot"), os.path.basename(parties.dp.folder)))
     assert found[0] == found[1]
 
 
