@@ -18,7 +18,12 @@ COMMAND = Group(
     summary="all parties of Uptane on this desk: an exercise, attacks, consoles",
     verbs=(
         ("run", "testbed:RUN", "the exercise from its beginning to its end: ten cycles, ten banners"),
-        ("console", "testbed:CONSOLE", "a prompt with the servers, the Primary or the Secondary"),
+        (
+            "attack",
+            "testbed_attack",
+            "one attack between two honest rounds, with its verdict; without NAME list them",
+        ),
+        ("console", "testbed_console", "a prompt with the servers, the Primary or the Secondary"),
     ),
 )
 DIALECT_OPTION = Option(
@@ -45,23 +50,6 @@ RUN = Command(
         Option("json", group=OUT, help="one banner a line, for programs"),
     ),
     examples=("swagent testbed run", "swagent testbed run --dialect ref-der --original-ports"),
-)
-
-CONSOLE = Command(
-    name="testbed console",
-    summary="a prompt with the servers, the Primary or the Secondary; one window each, the servers' first",
-    target="testbed:console",
-    arguments=("server|primary|secondary",),
-    options=(
-        Option("folder", metavar="DIR", group=HOW, help="where the testbed is; . unless said otherwise"),
-        DIALECT_OPTION,
-        Option("free-ports", group=HOW, help="listen where it is free, not where the reference does"),
-        SEED_OPTION,
-    ),
-    examples=(
-        "swagent testbed console server",
-        "swagent testbed console primary     # in another window, in the same folder",
-    ),
 )
 
 
@@ -143,32 +131,6 @@ def run(args: Args) -> int:
         raise VerificationError(
             f"the exercise showed {', '.join(heard.banners)}", hint=f"it must show {', '.join(BANNERS)}"
         )
-    return 0
-
-
-def console(args: Args) -> int:
-    """Show a prompt until it ends."""
-    import os
-
-    from swagent.errors import UsageError
-    from swagent.testbed.console import SHOWN, WINDOWS, Window, interact, open_place
-    from swagent.testbed.place import Ports, free_ports
-
-    from .terminal import wants_colour
-
-    window = args.arguments[0]
-    if window not in WINDOWS:
-        raise UsageError(f"{window[:20]!r} is no window", hint=f"there are {', '.join(WINDOWS)}")
-    voice = Window(SHOWN[window], colour=wants_colour(sys.stdout, os.environ))
-    place = open_place(
-        window,
-        args.get("folder") or ".",
-        voice,
-        dialect=args.get("dialect") or "tuf1",
-        ports=free_ports() if args.on("free-ports") else Ports(),
-        seed=seed(args),
-    )
-    interact(window, place)
     return 0
 
 

@@ -384,7 +384,9 @@ def _ecu_manifest_changed(bench: Bench) -> None:
         distrust = fleet.ecu(SECONDARY).distrust
     if distrust and director.last_ecu_manifest(SECONDARY) == good:
         bench.note(DIRECTOR_WINDOW, Spoofing(f"the report of {SECONDARY} was dropped: {distrust}"))
+    bench.clock.ahead_s += 2  # the same report once more would be a replay: its time must differ
     bench.parties.ds.submit_ecu_manifest_to_primary()
+    bench.both()
     bench.primary()
 
 
