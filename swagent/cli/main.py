@@ -19,6 +19,8 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("make", "make", "build an update from a sw-description"),
     ("sign", "sign", "sign or re-sign an update"),
     ("extract", "extract", "list or unpack an update"),
+    ("encrypt", "encrypt", "encrypt one image"),
+    ("decrypt", "decrypt", "open an encrypted image"),
     ("handlers", "handlers", "list the handlers: what they serve, where they come from"),
     ("daemon", "daemon", "wait for updates at SWUpdate's control socket"),
     ("client", "client", "hand updates to a daemon, swagent's or SWUpdate's"),
