@@ -157,6 +157,7 @@ KNOWN_KEYS: Mapping[str, Mapping[str, str]] = {
         "lua-instructions": "i",
         "lua-seconds": "i",
         "download-directory": "s",
+        "media-devices": "s",
     },
     "daemon": {
         "control-socket": "l",
@@ -322,6 +323,8 @@ class InstallSettings(NamedTuple):
         lua_seconds: how long it may take.
         mtd_blacklist: numbers of MTDs on which no UBI is looked for, and none used.
         download_directory: where what a server wants to be downloaded, and not installed, is kept; "" for nowhere.
+        media_devices: from which media updates are installed: names of devices with wildcards, ``auto`` for USB and SD
+            cards, "" for none.
     """
 
     public_key_files: tuple[str, ...] = ()
@@ -378,6 +381,7 @@ class InstallSettings(NamedTuple):
     lua_seconds: int = 60
     mtd_blacklist: frozenset[int] = frozenset()
     download_directory: str = ""
+    media_devices: str = ""
 
 
 KEYS: Mapping[str, str] = (

@@ -22,6 +22,7 @@ DOOR_OPTIONS: tuple[Option, ...] = (
     Option("download", "d", "WORDS", "install from an address, as SWUpdate's -d, and end; '' waits for a client's",
            FEEDERS, dashes=True),
     WEB_OPTION,
+    Option("media", "", "DEVICES", "install what USB sticks and SD cards bring: auto, or names of devices", FEEDERS),
 )  # fmt: skip
 COMMAND = Command(
     "daemon",

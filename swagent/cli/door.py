@@ -35,7 +35,7 @@ def run(args: Args) -> int:
     from importlib import import_module
 
     from swagent.app import read_settings
-    from swagent.daemon.doors import DOORS, Call, Orders, drop_rights, identity_of
+    from swagent.daemon.doors import DOORS, Call, Identity, Orders, drop_rights, identity_of
 
     name = args.arguments[0]
     doors = {door.name: door for door in DOORS}
@@ -66,7 +66,7 @@ def run(args: Args) -> int:
         _log(name),
     )
     serve = getattr(import_module(module), function)(call)
-    identity = identity_of(getattr(settings, door.group), door.group)
+    identity = identity_of(getattr(settings, door.group), door.group) if door.group else Identity()
     drop_rights(identity, os.stat(control).st_gid or None)
     serve()
     return 0

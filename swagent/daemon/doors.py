@@ -52,7 +52,7 @@ class Door(NamedTuple):
         name: as typed.
         option: of ``swagent daemon``, whose value is its option string.
         origin: whose messages (``SWUPDATE_SUBPROCESS``) it answers.
-        group: of the settings, with its user and group.
+        group: of the settings, with its user and group; "" for one that keeps our rights.
         wanted: whether it is to run without its option.
         target: ``module:function``; called with a ``Call`` and our rights, returns a ``Serve``.
         once: whether it has an end of its own with these words, which is the daemon's too.
@@ -92,6 +92,14 @@ DOORS: tuple[Door, ...] = (
         "webserver",
         lambda settings: False,
         "swagent.daemon.webdoor:begin",
+    ),
+    Door(
+        "media",
+        "media",
+        Origin.UNKNOWN,
+        "",  # it mounts
+        lambda settings: bool(settings.media_devices),
+        "swagent.daemon.feeders:media",
     ),
 )
 """All doors there are."""

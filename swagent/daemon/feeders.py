@@ -1,4 +1,4 @@
-"""The doors that fetch updates: a server that is asked (``-u``), an address that is given (``-d``)."""
+"""The doors that fetch updates: a server that is asked (``-u``), an address that is given (``-d``), media."""
 
 import os
 from typing import Any
@@ -66,8 +66,28 @@ def download(call: Call) -> Serve:
     return once
 
 
+def media(call: Call) -> Serve:
+    """Installs what media bring, as root: it mounts them, and understands nothing of what is on them.
+
+    Raises:
+        RegistrationError: pyudev is not installed.
+    """
+    from swagent.hw.media import MediaWatch, mount_medium
+    from swagent.suricatta.media import Media
+
+    agent = Agent(_Desk(call.orders), SystemClock(), call.log, call.stopped)
+    below = os.environ.get("TMPDIR", "") or "/tmp"  # noqa: S108 - a private folder is made in it
+    feeder = Media(
+        _tools(call, call.settings, {}, agent, "media"),
+        MediaWatch(call.words.strip() or call.settings.media_devices),
+        lambda medium, *, read_only: mount_medium(medium, below=below, read_only=read_only),
+        call.stopped,
+    )
+    return feeder.run
+
+
 def _tools(call: Call, settings: InstallSettings, words: dict[str, Any], agent: Agent, name: str) -> Tools:
-    identity = identity_of(getattr(settings, name), name)
+    identity = identity_of(getattr(settings, name), name) if name != "media" else Identity()
     return Tools(
         settings=settings,
         words=words,

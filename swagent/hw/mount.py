@@ -7,7 +7,7 @@ from types import TracebackType
 
 from swagent.errors import DeviceError
 
-MS_RDONLY = 1
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _HINTS = {
     errno.EPERM: "mounting needs root",
@@ -27,16 +27,20 @@ class Mounted:
         filesystem: type, as in ``/proc/filesystems``.
         below: where the folder is made.
         read_only: mount it so.
+        untrusted: no programs, device nodes or rights of files count on it.
 
     Raises:
         DeviceError: on entering, it cannot be mounted; on leaving without another error, not be unmounted.
     """
 
-    def __init__(self, device: str, filesystem: str, *, below: str, read_only: bool = False) -> None:
+    def __init__(
+        self, device: str, filesystem: str, *, below: str, read_only: bool = False, untrusted: bool = False
+    ) -> None:
         self._device = device
         self._filesystem = filesystem
         self._below = below
         self._flags = MS_RDONLY if read_only else 0
+        self._flags |= MS_NOSUID | MS_NODEV | MS_NOEXEC if untrusted else 0
         self._folder = ""
 
     def __enter__(self) -> str:

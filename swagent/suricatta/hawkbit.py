@@ -16,7 +16,7 @@ from swagent.net import options_from
 
 from .agent import read_json
 from .api import Order, Reply, Tools
-from .ddi import BadDeployment, Cancel, Chunk, Deployment, File
+from .ddi import BadDeployment, Cancel, Deployment, File
 from .ddiserver import EXECUTIONS, FINISHED, DdiServer, Rejected
 from .feed import Fetcher, Vouched
 from .ledger import Entry, Stage, Verdict, judge
@@ -26,6 +26,7 @@ ATTEMPTS_MAX = 5
 LINES_MAX, ERRORS_MAX = 48, 10
 WAIT = "6"
 PENDING = ("COMMITTED", "TESTING")
+DOWNLOADED = "downloaded"
 UNKNOWN = "what became of it is not known: another update came after it"
 ACTIVATION, CONFIG, STATUS = 0, 1, 3
 
@@ -63,6 +64,10 @@ class Hawkbit:
         self._fetcher = Fetcher(given["url"], self._server.download_options, tools.clock, tools.log, cache)
         if self._ledger.problem:
             tools.log("warn", self._ledger.problem)
+        entry = self._ledger.entry
+        if entry is not None and entry.server != self._server.name:
+            tools.log("warn", f"the update of {entry.server} is forgotten: that server is no longer asked")
+            self._ledger.clear()
 
     # -- the loop's side
 
@@ -134,10 +139,16 @@ class Hawkbit:
                 state = ""  # of an update that nobody here began
         if state in ("1", "2", "3"):
             if entry is None and deployment_url:
-                entry = Entry(self._server.name, self._server.deployment(deployment_url).action)
+                entry = Entry(self._server.name, self._action_at(deployment_url))
             if entry is not None and entry.stage is not Stage.CLOSING:
                 self._believe(entry, state)
         self._state = ""
+
+    def _action_at(self, url: str) -> str:
+        try:
+            return self._server.deployment(url).action
+        except BadDeployment as exc:
+            return exc.action
 
     def _believe(self, entry: Entry, state: str) -> None:
         if state == "1":
@@ -152,12 +163,6 @@ class Hawkbit:
         entry = self._ledger.entry
         if entry is None or entry.stage is Stage.CLOSING or self._waits:
             return entry
-        if entry.server != self._server.name:
-            self._tools.log(
-                "warn", f"the update of {entry.server} is forgotten: that server is no longer asked"
-            )
-            self._ledger.clear()
-            return None
         known = self._installer.known(entry.correlation_id)
         match judge(entry, known.state):
             case Verdict.GOOD:
@@ -179,8 +184,9 @@ class Hawkbit:
 
     def _close(self, entry: Entry) -> None:
         """Tell the verdict; it is forgotten when the server has heard it, or does not want to."""
+        execution = DOWNLOADED if entry.noted == DOWNLOADED else "closed"
         try:
-            self._server.feedback(entry.action, entry.finished, "closed", entry.details)
+            self._server.feedback(entry.action, entry.finished, execution, entry.details)
         except Rejected as exc:
             self._tools.log("warn", f"{exc.message}; the action is closed there, or gone")
         self._ledger.clear()
@@ -276,8 +282,8 @@ class Hawkbit:
         except SwagentError as exc:
             self._fail(entry, exc, [])
         else:
-            self._server.feedback(entry.action, "success", "downloaded", ("Downloaded.",))
-            self._ledger.clear()
+            entry = entry.closing(success=True, details=("Downloaded.",))._replace(noted=DOWNLOADED)
+            self._close(self._ledger.put(entry))
 
     def _begin(self, entry: Entry, what: str) -> Entry:
         """Count an attempt; with too many of them it is to be closed."""
@@ -300,7 +306,7 @@ class Hawkbit:
                 if not _is_archive(file):
                     self._installer.announce(file.name, file.url)
             for file in archives[entry.position - behind :]:
-                outcome = self._install(deployment, chunk, file, entry, index)
+                outcome = self._install(file, entry, (index, len(chunks)))
                 if outcome is None:
                     return
                 entry = self._ledger.entry or entry
@@ -309,9 +315,7 @@ class Hawkbit:
         if entry.stage is Stage.CLOSING:
             self._close(entry)
 
-    def _install(
-        self, deployment: Deployment, chunk: Chunk, file: File, entry: Entry, index: int
-    ) -> Outcome | None:
+    def _install(self, file: File, entry: Entry, done: tuple[int, int]) -> Outcome | None:
         """One archive; None when the rest cannot follow now."""
         entry = self._begin(entry, file.name)
         if entry.stage is Stage.CLOSING:
@@ -319,7 +323,6 @@ class Hawkbit:
             return None
         lines: list[str] = []
         errors: list[str] = []
-        done = (index, len(deployment.chunks))
 
         def hear(level: str, line: str) -> None:
             (errors if level == "error" else lines).append(line)
@@ -482,7 +485,7 @@ class Hawkbit:
         entry = self._ledger.entry
         action = action if action.strip("0") else entry.action if entry is not None else ""
         visit = self._server.visit()
-        open_action = self._server.deployment(visit.deployment).action if visit.deployment else ""
+        open_action = self._action_at(visit.deployment) if visit.deployment else ""
         if open_action and action in ("", open_action):
             self._server.feedback(open_action, str(finished), str(execution), tuple(details))
         else:

@@ -48,6 +48,8 @@ class Action:
         type: ``forced``, ``soft`` or ``downloadonly``.
         window: None without a maintenance window, else whether it is open.
         status: hawkBit's word, such as ``running``.
+        messages: all that the unit has said.
+        history: kinds of status with what was said, oldest first.
     """
 
     number: int
@@ -58,6 +60,7 @@ class Action:
     status: str = "running"
     canceling: bool = False
     messages: list[str] = field(default_factory=list)
+    history: list[tuple[str, list[str]]] = field(default_factory=list)
 
     @property
     def is_open(self) -> bool:
@@ -152,6 +155,8 @@ class HawkbitState:
             action.status = "finished" if action.type == "downloadonly" else "running"
         else:
             action.status = _RUNNING.get(told.execution, "running")
+        kind = told.execution if told.execution == "downloaded" else action.status
+        action.history.append((kind, told.details))
 
     def cancel_feedback(self, action: Action, told: Told) -> None:
         """What an answer to a wish to cancel does."""
@@ -160,6 +165,7 @@ class HawkbitState:
             action.canceling, action.status = False, "running"
         elif told.execution in ("closed", "canceled"):
             action.canceling, action.status = False, "canceled"
+        action.history.append((action.status, told.details))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -449,8 +455,12 @@ def _managed(handler: _Handler, method: str, words: list[str]) -> tuple[int, obj
         case ("GET", "targets", _, "actions", number):
             return 200, _shown(state.actions[int(number)])
         case ("GET", "targets", _, "actions", number, "status"):
-            messages = state.actions[int(number)].messages
-            return 200, {"content": [{"messages": messages}], "total": 1}
+            history = state.actions[int(number)].history
+            told = [
+                {"id": index, "type": kind, "messages": messages}
+                for index, (kind, messages) in enumerate(history)
+            ]
+            return 200, {"content": told[::-1], "total": len(told)}
         case ("DELETE", "targets", _, "actions", number):
             state.cancel(state.actions[int(number)])
             return 204, None

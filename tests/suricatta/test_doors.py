@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from swagent.testing.hawkbit import Action, serving
 from swagent.testing.hawkbit import Hawkbit as Server
 from tests.daemon.running import Running, daemon, until
 from tests.e2e.test_confirm import Unit
+from tests.net.authority import Authority
 from tests.net.server import Exchange
 from tests.net.server import serving as file_serving
+from tests.programs import PROJECT
 
 UNIT = "unit-1"
 
@@ -207,3 +210,57 @@ def test_a_client_names_an_address(unit: Unit) -> None:
 def test_words_that_make_no_sense_are_told_at_once(unit: Unit, option: str, text: str, message: str) -> None:
     done = unit.swagent("daemon", *unit.options(), option, text)
     assert done.code == 2 and message in done.text
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "ca", "unit")
+
+
+def test_a_client_certificate(unit: Unit, authority: Authority) -> None:
+    with serving(tls=authority.context(ask_client=True)) as server:
+        action = assigned(server, unit)
+        words = f"-S hawkbit -u {server.url} -t default -i {UNIT} -r 0"
+        env = {
+            "SWAGENT_HAWKBIT_CAFILE": authority.path("ca.pem"),
+            "SWAGENT_HAWKBIT_SSLCERT": authority.path("unit.pem"),
+            "SWAGENT_HAWKBIT_SSLKEY": authority.path("unit.key"),
+        }
+        with daemon(unit.folder, *unit.options(), "-u", words, private=False, **env):
+            until(lambda: "All Chunks Installed." in action.messages, "the update")
+
+
+def everybody_may_look_at(path: str) -> bool:
+    return all(folder.stat().st_mode & 0o001 for folder in Path(path).resolve().parents)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.skipif(not everybody_may_look_at(os.__file__), reason="needs a Python that everybody may use")
+def test_the_door_has_no_rights_but_what_it_was_given() -> None:
+    """Its key is root's, its ledger lies in a folder that it may not look into, and yet it does its work."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        unit, authority = Unit(folder), Authority(folder / "ca", "unit")
+        (folder / "ca").chmod(0o755)
+        Path(authority.path("unit.key")).chmod(0o600)
+        env = {
+            "SWAGENT_HAWKBIT_CAFILE": authority.path("ca.pem"),
+            "SWAGENT_HAWKBIT_SSLCERT": authority.path("unit.pem"),
+            "SWAGENT_HAWKBIT_SSLKEY": authority.path("unit.key"),
+            "SWAGENT_SURICATTA_USER": "nobody",
+            "PYTHONPATH": os.pathsep.join((str(PROJECT), os.environ.get("PYTHONPATH", ""))),
+        }
+        with serving(tls=authority.context(ask_client=True)) as server:
+            action = assigned(server, unit)
+            words = ["--socket-mode", "0666", "-u", f"-S hawkbit -u {server.url} -t default -i {UNIT} -r 0"]
+            with daemon(folder, *unit.options(), *words, private=False, **env) as running:
+                until(lambda: "All Chunks Installed." in action.messages, "the update")
+                pid = pid_of(running, "suricatta")
+                status = Path(f"/proc/{pid}/status").read_text()
+                assert "CapEff:\t0000000000000000" in status
+                assert "Uid:\t65534\t65534\t65534\t65534" in status
+        assert (unit.state / "suricatta" / "ledger.json").stat().st_uid == 65534
+        assert (unit.state / "suricatta").stat().st_mode & 0o777 == 0o700
+        assert unit.state.stat().st_mode & 0o777 == 0o700
