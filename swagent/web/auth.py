@@ -51,10 +51,12 @@ class Digest:
         self._secret = secrets.token_bytes(32)
         self._nobody = secrets.token_hex(16)
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._forgotten_s = 0  # nonces up to this time have no count any more
 
     def challenge(self, *, stale: bool = False) -> str:
         """What to put into ``WWW-Authenticate``."""
-        words = f'Digest realm="{self._realm}", qop="auth", algorithm=MD5, nonce="{self._nonce(int(self._now()))}"'
+        nonce = self._signed(f"{int(self._now()):08x}{secrets.token_hex(8)}")
+        words = f'Digest realm="{self._realm}", qop="auth", algorithm=MD5, nonce="{nonce}"'
         return words + (", stale=true" if stale else "")
 
     def check(self, method: str, uri: str, given: str) -> Verdict:
@@ -84,16 +86,15 @@ class Digest:
             return Verdict.WRONG
         return Verdict.GOOD if self._fresh(nonce) and self._first_use(nonce, count) else Verdict.STALE
 
-    def _nonce(self, time_s: int) -> str:
-        text = f"{time_s:08x}"
+    def _signed(self, text: str) -> str:
         return text + hmac.digest(self._secret, text.encode(), "sha256").hex()[:32]
 
     def _fresh(self, nonce: str) -> bool:
-        if not re.fullmatch(r"[0-9a-f]{40}", nonce):
+        if not re.fullmatch(r"[0-9a-f]{56}", nonce):
             return False
+        ours = hmac.compare_digest(self._signed(nonce[:24]), nonce)
         time_s = int(nonce[:8], 16)
-        ours = hmac.compare_digest(self._nonce(time_s), nonce)
-        return ours and 0 <= self._now() - time_s < NONCE_S
+        return ours and self._forgotten_s < time_s and 0 <= self._now() - time_s < NONCE_S
 
     def _first_use(self, nonce: str, text: str) -> bool:
         if not re.fullmatch(r"[0-9A-Fa-f]{8}", text):
@@ -106,7 +107,8 @@ class Digest:
         first = bit != 0 and not seen & bit
         self._counts[nonce] = (highest, (seen | bit) & ((1 << _COUNTS) - 1))
         while len(self._counts) > _NONCES_MAX:
-            self._counts.popitem(last=False)
+            oldest, _ = self._counts.popitem(last=False)
+            self._forgotten_s = max(self._forgotten_s, int(oldest[:8], 16))
         return first
 
 

@@ -41,7 +41,7 @@ class Page:
 
 
 class Folder:
-    """Files below a folder; what lies outside, or is reached by a link to there, does not exist.
+    """Files below a folder, and what is linked there: SWUpdate's application comes with links to its libraries.
 
     Args:
         root: the folder.
@@ -49,7 +49,7 @@ class Folder:
     """
 
     def __init__(self, root: str, *, listing: bool) -> None:
-        self._root = Path(root).resolve()
+        self._root = Path(root)
         self._listing = listing
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -59,9 +59,10 @@ class Folder:
     def _find(self, asked: str) -> web.StreamResponse:
         nothing = web.HTTPNotFound(text="There is nothing here.\n")
         try:
-            path = (self._root / asked.lstrip("/")).resolve()
-            if not path.is_relative_to(self._root):
+            steps = [step for step in asked.split("/") if step not in ("", ".")]
+            if ".." in steps:
                 raise nothing
+            path = self._root.joinpath(*steps)
             if path.is_dir():
                 if not asked.endswith("/"):
                     raise web.HTTPMovedPermanently(f"{quote(asked.rpartition('/')[2])}/")

@@ -3,7 +3,9 @@
 import asyncio
 import ipaddress
 import socket
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -24,9 +26,22 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_LOGIN_STYLE = (
+    ":root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:22rem;margin:12vh auto;"
+    "padding:0 1rem}input,button{font:inherit;min-height:44px;width:100%;box-sizing:border-box;border-radius:10px;"
+    "padding:.5rem 1rem;border:1px solid #56625d}button{background:#0b6e5f;color:#fff;border:0;font-weight:600}"
+)
+_LOGIN_PAGE = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Log in</title><style>{_LOGIN_STYLE}</style></head><body><main><h1>Log in</h1>
+<form method="post" action="login"><p><label for="token">Token of this device</label></p>
+<p><input id="token" name="token" type="password" autocomplete="current-password" required autofocus></p>
+<p><button>Log in</button></p></form></main></body></html>
+"""
+_LOGIN_HASH = b64encode(sha256(_LOGIN_STYLE.encode()).digest()).decode()
 _OUR_PAGE = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    f"default-src 'none'; script-src 'self'; style-src 'self' 'sha256-{_LOGIN_HASH}'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 _THEIR_PAGE = (  # SWUpdate's application has styles in its markup
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -136,7 +151,7 @@ class Guard:
             response.headers.add("WWW-Authenticate", self._digest.challenge(stale=stale))
         elif self._tokens is not None:
             response.headers.add("WWW-Authenticate", "Bearer")
-            if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+            if "text/html" in request.headers.get("Accept", ""):
                 response.content_type, response.charset = "text/html", "utf-8"
                 response.text = _LOGIN_PAGE
         return response
@@ -146,7 +161,7 @@ class Guard:
         token = form.get("token")
         if self._tokens is None or not isinstance(token, str) or not self._tokens.check(token.strip()):
             await self._slow_down()
-            raise web.HTTPUnauthorized(text="That is no token of this device.\n")
+            return self._challenge(request, stale=False)
         response = web.Response(status=303, headers={"Location": "./"})
         self.welcome(request, response)
         return response
@@ -193,12 +208,3 @@ def _has_certificate(request: web.Request) -> bool:
     """Whether the client showed one; TLS has verified it."""
     transport = request.transport
     return transport is not None and bool(transport.get_extra_info("peercert"))
-
-
-_LOGIN_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Log in</title></head><body><main><h1>Log in</h1>
-<form method="post" action="login"><p><label for="token">Token of this device</label></p>
-<p><input id="token" name="token" type="password" autocomplete="current-password" required autofocus></p>
-<p><button>Log in</button></p></form></main></body></html>
-"""

@@ -3,6 +3,7 @@
 Screenshots are kept below ``build/screenshots``.
 """
 
+import hashlib
 import os
 import re
 import signal
@@ -350,3 +351,67 @@ def test_the_page_is_small_and_needs_nobody_else(browser: Any, tmp_path: Path, k
         anna.sees("idle")
         assert asked and all(url.startswith(there.base) for url in asked)
         anna.leaves()
+
+
+def test_swupdates_own_application_goes_on_working(browser: Any, tmp_path: Path, key_ring: KeyRing) -> None:
+    root = Path("/usr/share/swupdate/www")
+    if not root.is_dir():
+        pytest.skip("needs SWUpdate's web application: apt-get install swupdate-www")
+    image = signed_image(tmp_path, key_ring)
+    bad = signed_image(tmp_path, by_a_stranger(key_ring)).rename(tmp_path / "bad.swu")
+    image = signed_image(tmp_path, key_ring)
+    settings = f'allow-anonymous = true; run-postupdate = false; document_root = "{root}";'
+    with served(tmp_path, key_ring, settings, "-p", f"touch {tmp_path}/hook") as there:
+        context = browser.new_context()
+        page = context.new_page()
+        page.set_default_timeout(WAIT_MS)
+        faults: list[str] = []
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(f"{there.base}/")
+        page.wait_for_selector("#swu-idle", state="visible")
+        page.set_input_files("input.dz-hidden-input", str(bad))
+        page.wait_for_selector("#swu-failure", state="visible")
+        page.set_input_files("input.dz-hidden-input", str(image))
+        page.wait_for_selector("#swu-success", state="visible")
+        assert there.target.exists()
+        page.click("text=Messages")
+        page.wait_for_selector("text=SWUPDATE successful !")
+        page.click("#swu-restart")
+        page.wait_for_selector("#swu-restart-modal", state="visible")
+        until((tmp_path / "hook").exists, "the restart")
+        context.close()
+        assert faults == []
+
+
+def test_people_log_in_with_a_password(browser: Any, tmp_path: Path, key_ring: KeyRing) -> None:
+    passwords = tmp_path / "passwd"
+    passwords.write_text(f"anna:Update:{hashlib.md5(b'anna:Update:secret').hexdigest()}\n")
+    settings = f'auth-domain = "Update"; global-auth-file = "{passwords}"; title = "Acme Gateway";'
+    image = signed_image(tmp_path, key_ring)
+    with served(tmp_path, key_ring, settings) as there:
+        anna = Visitor(browser, there, http_credentials={"username": "anna", "password": "secret"})
+        anna.reads("#title", "Acme Gateway")  # which came over the WebSocket
+        anna.installs(image)
+        anna.sees("ended", "Installed 1.0.1")
+        anna.leaves()
+
+
+def test_people_log_in_with_a_token(browser: Any, tmp_path: Path, key_ring: KeyRing) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"anna:{hashlib.sha256(b'a-long-word').hexdigest()}\n")
+    image = signed_image(tmp_path, key_ring)
+    with served(tmp_path, key_ring, f'token-file = "{tokens}"; title = "Acme Gateway";') as there:
+        page = browser.new_context().new_page()
+        page.set_default_timeout(WAIT_MS)
+        page.goto(f"{there.base}/")
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / "login.png")
+        for token, wanted in (("wrong", "#token"), ("a-long-word", "#idle:not([hidden])")):
+            page.fill("#token", token)
+            page.click("button")
+            page.wait_for_selector(wanted, state="visible")
+        page.set_input_files("#file", str(image))
+        page.click("#install")
+        page.wait_for_selector("#ended:not([hidden])")
+        assert page.inner_text("#ended-title") == "Installed 1.0.1"
+        page.context.close()

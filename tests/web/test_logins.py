@@ -277,6 +277,8 @@ def test_a_login_is_good_once_and_for_an_hour() -> None:
     assert digest.check("POST", "/u", answer_to(challenge, password="", nc="00001001")) is Verdict.WRONG
     time.now_s += NONCE_S
     assert digest.check("POST", "/u", answer_to(challenge, nc="00001002")) is Verdict.STALE
+    same_second = [digest.challenge() for _ in range(2)]
+    assert [digest.check("POST", "/u", answer_to(each)) for each in same_second] == [Verdict.GOOD] * 2
     other = Digest(REALM, {"anna": md5(f"anna:{REALM}:secret")}, time)
     assert digest.check("POST", "/u", answer_to(other.challenge())) is Verdict.STALE  # no nonce of ours
     assert "stale=true" in digest.challenge(stale=True)

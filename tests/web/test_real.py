@@ -1,16 +1,23 @@
 """Uploads that a real daemon installs, by curl and by a WebSocket client as SWUpdate's are."""
 
 import asyncio
+import hashlib
 import json
+import os
+import pwd
+import re
+import signal
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import aiohttp
 import pytest
 
 from tests.conftest import KeyRing
 from tests.daemon.running import signed_image, until
-from tests.programs import need, run
+from tests.net.authority import Authority
+from tests.programs import need, run, run_swagent
 
 from .running import Served, big_image, by_a_stranger, served
 
@@ -112,3 +119,65 @@ def test_memory_does_not_grow_with_an_upload_and_nothing_is_kept_in_files(
         assert "swu" not in opened and "(deleted)" not in opened
         until(there.idle, "its end")
         assert there.target.stat().st_size == size_bytes
+
+
+def test_a_gateway_forwards_an_update_to_it(tmp_path: Path, key_ring: KeyRing) -> None:
+    """The handler ``swuforward`` at the other end: SWUpdate's protocol from both sides."""
+    panel, gateway = tmp_path / "panel", tmp_path / "gateway"
+    for folder in (panel, gateway):
+        folder.mkdir()
+    inner = big_image(panel, key_ring, 3 << 20)
+    with served(panel, key_ring) as there:
+        (gateway / "inner.swu").write_bytes(inner.read_bytes())
+        (gateway / "sw-description").write_text(
+            f"""software = {{ version = "1"; images = ( {{ filename = "inner.swu"; type = "swuforward";
+            installed-directly = true; properties = {{ url = [ "{there.base}" ]; }}; }} ); }}"""
+        )
+        made = run_swagent(["make", "-s", "sw-description", "-o", "outer.swu", "--unsigned"], gateway)
+        assert made.ok, made.text
+        done = run_swagent(["-i", "outer.swu", "--allow-unsigned"], gateway)
+        assert done.ok, done.text
+        assert there.target.stat().st_size == 3 << 20
+
+
+def test_it_gives_up_its_rights_and_needs_none(key_ring: KeyRing) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # pytest's own folders are root's alone
+        gives_up_its_rights(Path(folder), key_ring)
+
+
+def gives_up_its_rights(tmp_path: Path, key_ring: KeyRing) -> None:
+    passwords = tmp_path / "passwd"
+    passwords.write_text(f"anna:Update:{hashlib.md5(b'anna:Update:secret').hexdigest()}\n")
+    passwords.chmod(0o600)  # root's alone: it is read before
+    made = Authority(tmp_path / "authority")
+    Path(made.path("server.key")).chmod(0o600)
+    settings = (
+        f'auth-domain = "Update"; global-auth-file = "{passwords}"; user = "nobody"; group = "nogroup"; '
+        f'ssl_certificate = "{made.path("server.pem")}"; ssl_certificate_key = "{made.path("server.key")}";'
+    )
+    image = signed_image(tmp_path, key_ring)
+    with served(tmp_path, key_ring, settings, "--socket-group", "nogroup") as there:
+        status = Path(f"/proc/{there.web_pid}/status").read_text()
+        uids = re.search(r"Uid:\s+(.*)", status)
+        assert uids is not None and set(uids[1].split()) == {str(pwd.getpwnam("nobody").pw_uid)}
+        assert re.search(r"CapEff:\s+0+\n", status)
+        base = there.base.replace("http:", "https:").replace("127.0.0.1", "localhost")
+        command = ["curl", "-s", "--cacert", made.path("ca.pem"), "--digest", "-u", "anna:secret"]
+        done = run([*command, "-F", f"file=@{image}", f"{base}/upload"])
+        assert done.text.startswith("Ok, update.swu"), done.text
+        until(there.target.exists, "the target")
+        facts = json.loads(run([*command, f"{base}/api/device"]).text)
+        assert facts["hardware"] == "board rev 1.0"
+
+
+def test_it_is_back_after_any_end(tmp_path: Path, key_ring: KeyRing) -> None:
+    image = signed_image(tmp_path, key_ring)
+    with served(tmp_path, key_ring) as there:
+        first = there.web_pid
+        os.kill(first, signal.SIGKILL)
+        until(lambda: there.web_pid not in (0, first), "another process")
+        until(lambda: upload(there, image)[0] == "200", "its port")
+        until(there.target.exists, "the target")

@@ -285,10 +285,11 @@ def test_a_folder_can_be_served_in_place_of_the_page(tmp_path: Path) -> None:
     (root / "index.html").write_text("theirs")
     (root / "sub" / "<a>.txt").write_text("text")
     (tmp_path / "secret").write_text("secret")
-    (root / "out").symlink_to(tmp_path / "secret")
+    (tmp_path / "library").write_text("shared")
+    (root / "out").symlink_to(tmp_path / "library")
 
     async def work(client: aiohttp.ClientSession, base: str, double: Double) -> None:
-        for path, status in (("/", 200), ("/sub/%3Ca%3E.txt", 200), ("/out", 404), ("/../secret", 404), ("/sub/", 404),
+        for path, status in (("/", 200), ("/sub/%3Ca%3E.txt", 200), ("/out", 200), ("/../secret", 404), ("/sub/", 404),
                              ("/%2e%2e/secret", 404), ("/%00", 404), ("/nothing", 404)):  # fmt: skip
             async with client.get(base + path) as answer:
                 assert (path, answer.status) == (path, status)
