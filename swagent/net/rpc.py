@@ -54,11 +54,13 @@ class RpcClient:
             DeadlineError: it does not answer.
         """
         from xml.parsers.expat import ExpatError
-        from xmlrpc.client import Error, Fault, dumps, loads
+        from xmlrpc.client import Error, Fault, loads
+
+        from .rpcwords import call_body
 
         try:
-            body = dumps(params, method, allow_none=True).encode()
-        except (TypeError, OverflowError) as exc:
+            body = call_body(method, params)
+        except ValueError as exc:
             raise TransportError(f"{method}: XML-RPC has no words for what is to be sent: {exc}") from exc
         answer = self._client.send("POST", body, "text/xml", max_bytes=max_bytes)
         try:

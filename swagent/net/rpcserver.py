@@ -49,7 +49,9 @@ class RpcMethods:
             trusted: whether who calls may call guarded methods.
         """
         from xml.parsers.expat import ExpatError
-        from xmlrpc.client import Error, dumps, loads
+        from xmlrpc.client import Error, loads
+
+        from .rpcwords import answer_body
 
         try:
             if b"<!" in body or b"\0" in body:  # no entities, in no encoding: nobody needs them
@@ -71,12 +73,14 @@ class RpcMethods:
         if not (method.least <= len(params) <= len(method.kinds) and fitting):
             return fault("tuf.FormatError", f"{name} takes other arguments")
         try:
-            return dumps((method.call(*params),), methodresponse=True, allow_none=True).encode()
+            value = method.call(*params)
         except SwagentError as exc:
             self._log("warn", f"{name}: {exc.message}")
             kind = next((word for family, word in self._faults if isinstance(exc, family)), "uptane.Error")
             return fault(kind, exc.message)
-        except OverflowError:  # integers beyond 31 bits, of which XML-RPC has none
+        try:
+            return answer_body(value)
+        except ValueError:  # such as texts that XML cannot hold
             return fault("uptane.Error", f"{name}: XML-RPC has no words for what there is")
 
 

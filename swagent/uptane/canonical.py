@@ -10,6 +10,7 @@ _INT_DIGITS_MAX = 19
 _INT_MAX = 2**63 - 1
 # What json.dumps escapes though canonical JSON does not: everything but the quote and the backslash itself.
 _ESCAPE = re.compile(r'\\(["\\]|[nrtbf]|u[0-9a-f]{4})')
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SHORT = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
 
@@ -28,6 +29,8 @@ def load(raw: bytes) -> Any:
             parse_constant=_no_float,
             parse_int=_integer,
         )
+        if _SURROGATE.search(raw):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # which an unpaired one has not
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
     _judge_depth(value)

@@ -29,7 +29,7 @@ from .vehicle import Result, Vehicle
 
 ARCHIVE = "full_metadata_archive.zip"
 SERIAL_MAX, ECUS_MAX = 256, 256
-REPORT_MAX_BYTES = 1024 * 1024
+REPORT_MAX_BYTES = 64 * 1024
 UNKNOWN = InstalledImage("", 0)
 
 

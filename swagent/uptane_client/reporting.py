@@ -13,6 +13,9 @@ from .sources import DirectorService, Unregistered
 from .timekeeping import TimeKeeper
 from .vehicle import CANCELLED, DOWNLOAD_FAILED, INSTALL_FAILED, OK, VERIFICATION_FAILED, Result
 
+REPORTS_MAX_BYTES = 512 * 1024
+"""Of all ECUs in one manifest, which XML-RPC makes some times as long; a Director takes some MiB."""
+
 
 class Reporting:
     """Keeps results until they are reported, and reports.
@@ -90,7 +93,7 @@ class Reporting:
             counter,
         )
         mine = parts.codec.encode_ecu_report(report, parts.signer)
-        ecus = {**waiting.reports, who.serial: (mine,)}
+        ecus = {**_newest(waiting.reports), who.serial: (mine,)}
         if parts.codec.name == "ak":  # one of each, the newest
             ecus = {serial: found[-1:] for serial, found in ecus.items()}
         vehicle = VehicleReport(who.vin, who.serial, ecus, "", installation)
@@ -196,6 +199,18 @@ def timekeeper(parts: Parts) -> TimeKeeper:
         fresh_s=parts.policy.time_fresh_s,
         system_time=parts.policy.system_time,
     )
+
+
+def _newest(reports: Mapping[str, tuple[bytes, ...]]) -> dict[str, tuple[bytes, ...]]:
+    """As many as one manifest can hold, of each ECU the newest: one that says much must not silence the vehicle."""
+    left = REPORTS_MAX_BYTES
+    kept: dict[str, tuple[bytes, ...]] = {}
+    for age in range(1, max(map(len, reports.values()), default=0) + 1):
+        for serial, found in reports.items():
+            if age <= len(found) and len(found[-age]) <= left:
+                left -= len(found[-age])
+                kept[serial] = (found[-age], *kept.get(serial, ()))
+    return kept
 
 
 def _installation(results: Sequence[Result], hardware: Mapping[str, str]) -> Mapping[str, object]:

@@ -242,7 +242,7 @@ class Vehicle:
     def note_attack(self, text: str) -> None:
         """Remember what was noticed, for the next report."""
         with self._db.transaction() as db:
-            db.execute("INSERT INTO attacks (text) VALUES (?)", (text[:512],))
+            db.execute("INSERT INTO attacks (text) VALUES (?)", (_plain(text),))
             db.execute(
                 "DELETE FROM attacks WHERE number NOT IN "
                 "(SELECT number FROM attacks ORDER BY number DESC LIMIT 16)"
@@ -288,7 +288,7 @@ class Vehicle:
             db.execute(
                 "INSERT INTO results (time_s, serial, path, code, message, correlation_id) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
-                result,
+                result._replace(message=_plain(result.message)),
             )
             db.execute(
                 "DELETE FROM results WHERE number NOT IN "
@@ -319,3 +319,8 @@ def _text(image: InstalledImage) -> str:
 def _image(text: str) -> InstalledImage:
     tree = json.loads(text)
     return InstalledImage(tree["path"], tree["length"], tree["hashes"])
+
+
+def _plain(text: str) -> str:
+    """Text for people, cut, and spelled as every way to a Director can carry it: it must not stop a report."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text[:512])

@@ -869,4 +869,19 @@ MUTANTS = [
             ),
         )
     ),
+    Mutant(
+        "report-control-characters",
+        "uptane/codecs/json_dialect.py",
+        "if _CONTROL.search(canonical.encode(canonical.load(raw))):",
+        "if False:",
+        ("uptane/test_round_trips.py::test_reports_that_xml_cannot_carry_are_refused",),
+    ),
+    Mutant(
+        "unpaired-surrogates",
+        "uptane/canonical.py",
+        "        if _SURROGATE.search(raw):\n",
+        "        if False:\n",
+        ("uptane/test_round_trips.py::test_unpaired_surrogates_are_refused",),
+        "surrogates",
+    ),
 ]

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swagent.crypto.schemes import from_seed, load
+from swagent.uptane import canonical
 from swagent.uptane.codecs import NAMES, codec
+from swagent.uptane.codecs.base import NotUnderstood
 from swagent.uptane.metadata import (
     TOP_LEVEL,
     FileFacts,
@@ -18,6 +20,7 @@ from swagent.uptane.metadata import (
     Targets,
     Timestamp,
 )
+from swagent.uptane.reports import UNKNOWN_IMAGE, EcuReport
 from swagent.uptane.signing import Signer
 
 VERSIONS = st.integers(1, 2**31 - 1)
@@ -97,3 +100,24 @@ def test_every_role(dialect: str, data: st.DataObject) -> None:
     (signature,) = found.signatures
     assert load(signer.key.scheme, signer.key.public).made(signature.value, found.message)
     assert encoding.encode(found.body, version=version, expires_s=expires_s, signers=(signer,)) == raw
+
+
+@pytest.mark.parametrize("text", [b'"\\ud800"', b'{"a": ["x\\uDFFF"]}', b'{"\\ud834 ": 1}'])
+def test_unpaired_surrogates_are_refused(text: bytes) -> None:
+    with pytest.raises(ValueError, match="surrogates"):
+        canonical.load(text)
+    assert canonical.load(b'"\\ud834\\udd1e"') == "\U0001d11e"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "ref-der"])
+def test_reports_that_xml_cannot_carry_are_refused(name: str) -> None:
+    encoding = codec(name)
+    signer = Signer(from_seed(b"R" * 32), encoding)
+    facts = EcuReport("TCU", UNKNOWN_IMAGE, 1, 1, "fine:\ttwo\nlines\U0001d11e\\u0001")
+    assert (
+        encoding.decode_ecu_report(encoding.encode_ecu_report(facts, signer)).content.attacks == facts.attacks
+    )
+    for text in ("\0", "\b", "\r", "\x1f", "\ufffe"):
+        raw = encoding.encode_ecu_report(facts._replace(attacks=text), signer)
+        with pytest.raises(NotUnderstood, match="control"):
+            encoding.decode_ecu_report(raw)

@@ -16,15 +16,18 @@ from swagent.errors import (
 )
 from swagent.net import HttpOptions
 from swagent.net.rpc import RemoteFault
+from swagent.net.rpcwords import call_body
 from swagent.net.tls import server_context
 from swagent.testing.repositories import image_target
 from swagent.uptane.codecs import NAMES
 from swagent.uptane.errors import InvalidMetadata, TargetHashMismatch, VersionRollback
 from swagent.uptane.metadata import ROOT, TARGETS
+from swagent.uptane.reports import UNKNOWN_IMAGE, EcuReport
 from swagent.uptane_client.desk import ARCHIVE, Desk, HandOver
 from swagent.uptane_client.images import ImageStore
 from swagent.uptane_client.links import HttpLink, RpcLink
 from swagent.uptane_client.secondary import PrimaryLink
+from swagent.uptane_client.sources import as_value
 from swagent.vehicle.resources import Resources
 from swagent.vehicle.rpc import Methods
 from swagent.vehicle.server import VehicleServer
@@ -96,6 +99,41 @@ def serve(quick_path: Path) -> Iterator[Callable[..., Served]]:
 @pytest.fixture(params=["rpc", "http"])
 def served(request: pytest.FixtureRequest, serve: Callable[..., Served]) -> Served:
     return serve("tuf1", request.param).started()
+
+
+class TestReportsThatSilenceTheVehicle:
+    """One Secondary cannot keep the manifests of its vehicle from the Director."""
+
+    @pytest.mark.parametrize("text", ["\x01", "\r", "\x1f", "\uffff"])
+    def test_by_characters_that_xml_has_not(self, serve: Callable[..., Served], text: str) -> None:
+        served = serve("ref-json", "http").started()
+        report = served.world.codec.encode_ecu_report(
+            EcuReport(TCU, UNKNOWN_IMAGE, 1, 1, f"harmless{text}"), served.world.time.signer
+        )
+        with pytest.raises(TransportError):
+            served.link.submit(5, report)
+        assert any("control characters" in line for line in served.lines)
+        call_body("submit_vehicle_manifest", (VIN, PRIMARY, as_value(manifest(served), served.world.codec)))
+
+    def test_by_much(self, serve: Callable[..., Served]) -> None:
+        served = serve("ref-json", "http").started()
+        for number in range(20):
+            facts = EcuReport(TCU, UNKNOWN_IMAGE, number + 1, 1, "x" * 60_000)
+            served.link.submit(5, served.world.codec.encode_ecu_report(facts, served.world.time.signer))
+        whole = manifest(served)
+        assert len(whole) < 600_000
+        found = served.world.codec.decode_vehicle_report(whole).content.ecus[TCU]
+        times = [served.world.codec.decode_ecu_report(raw).content.time_s for raw in found]
+        assert times[-1] == 20
+        assert times == sorted(times)
+        with pytest.raises(TransportError):
+            served.link.submit(5, b"x" * 70_000)
+
+
+def manifest(served: Served) -> bytes:
+    """The last one that the Director got."""
+    served.primary()
+    return served.world.service.taken[-1]
 
 
 class TestUpdates:

@@ -1,5 +1,6 @@
 """The three JSON dialects: TUF 1.0's (our own), aktualizr's, and the reference implementation's."""
 
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -514,6 +515,10 @@ class JsonCodec:
     def decode_ecu_report(self, raw: bytes) -> Report[EcuReport]:
         """An ECU version manifest. Raises NotUnderstood."""
         signed, signatures, message = self._open(raw)
+        if _CONTROL.search(canonical.encode(canonical.load(raw))):
+            raise NotUnderstood(
+                "a report holds control characters, which not every way to a Director can carry"
+            )
         image = mapping(signed, "installed_image")
         facts = mapping(image, "fileinfo")
         path = text(image, "filepath")
@@ -595,6 +600,8 @@ class JsonCodec:
         return self._seal(signed, (signer,))
 
 
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f]|\xef\xbf[\xbe\xbf]")
+"""XML has no form for these, or makes others of them."""
 _HARDWARE_WORDS = {"hardwareIds", "hardware_ids", "hardwareId", "hardwareIdentifier"}
 _COUNTER_WORDS = {"releaseCounter", "release_counter"}
 
