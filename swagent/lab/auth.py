@@ -176,18 +176,14 @@ def believed(token: str, key: "jwt.PyJWK", algorithm: str, **rules: Any) -> Mapp
     return claims
 
 
-def authenticator(methods: Sequence[Oidc | Jwks]) -> Authenticator:
-    """For the methods of a configuration.
+def key_set(method: Oidc | Jwks) -> KeySet:
+    """The keys of a method of a configuration.
 
     Raises:
-        SettingsError: one of them cannot be used.
+        SettingsError: it cannot be used.
     """
-    sets: list[KeySet] = []
-    for method in methods:
-        if isinstance(method, Oidc):
-            raise SettingsError(
-                f"tokens of the issuer {method.uri} cannot be judged yet",
-                hint="use type: jwks with the issuer's keys",
-            )
-        sets.append(StaticKeys(method.path))
-    return Authenticator(sets)
+    if isinstance(method, Jwks):
+        return StaticKeys(method.path)
+    from .oidc import IssuerKeys
+
+    return IssuerKeys(method)

@@ -11,12 +11,13 @@ from swagent.errors import RegistrationError, SettingsError, SwagentError
 from swagent.plugins import Registry
 
 from .access import Access
-from .auth import authenticator
+from .auth import Authenticator, key_set
 from .config import LabConfig, Oidc
 from .devices import Device
 from .items import NAME
 from .lab import BUILT_INS, SHELF, Lab, Provide, Provision
 from .leasing import Leasing
+from .oidc import REFRESH_S, IssuerKeys
 from .service import Service
 from .wire import PORT, head, year_2023
 
@@ -90,7 +91,8 @@ class LabServer:
         self._log = log
         self.lab = Lab()
         self.port = 0
-        judge = authenticator(config.server.authentication)
+        self._sets = [key_set(method) for method in config.server.authentication]
+        judge = Authenticator(self._sets)
         access = Access(config.server.roles, self.lab, SystemClock(), utc)
         self._leasing = Leasing(self.lab, authenticator=judge, access=access, log=log)
         self._service = Service(
@@ -135,6 +137,9 @@ class LabServer:
                     self.lab.devices.add({NAME: rule.name}, device)
                 for name, work in self._works:
                     tasks.create_task(self._provide(name, work))
+                for keys in self._sets:
+                    if isinstance(keys, IssuerKeys):
+                        tasks.create_task(self._refresh(keys))
                 started()
                 await server.wait_for_termination()
         finally:
@@ -176,6 +181,14 @@ class LabServer:
             self._log(f"provider {name} has ended: {exc.message}")
         except Exception as exc:  # noqa: BLE001 - one provider's bug must not cost all the others
             self._log(f"provider {name} has ended by {type(exc).__name__}: {exc}")
+
+    async def _refresh(self, keys: IssuerKeys) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            try:
+                await asyncio.to_thread(keys.refresh)
+            except SwagentError as exc:
+                self._log(f"the issuer's keys stay as they are: {exc.message}")
 
     def _listen(self) -> Any:
         import grpc
