@@ -20,7 +20,7 @@ from swagent.installer.gates.floor import FloorGate
 from swagent.installer.inventory import from_pairs, read_versions
 from swagent.installer.journal import Journal, Record, State, raised
 from swagent.installer.rig import LuaRules, Policy, Rig, UserDataQuestion
-from swagent.installer.session import Session
+from swagent.installer.session import Session, session_name
 from swagent.model import Artifact, Description, Gate, Hardware, InstallRequest, Outcome, Plan, TlsFiles, Unit
 from swagent.settings import AUTO, DEFAULT_TYPE, InstallSettings, from_config, from_environ
 from swagent.stream.source import FileSource, Source, open_source
@@ -244,12 +244,17 @@ def make_session(
         lua=lua_rules(settings),
         user_data_failed=wishes.user_data_failed or (lambda art, why: settings.user_data_failure),
     )
+    session, clock = session_name(), SystemClock()
+
+    def tell(event: str, facts: dict[str, object], message: str = "") -> None:
+        bus.publish(Event(event, time_s=clock.now_s(), session=session, message=message, facts=facts))
+
     rig = Rig(
         handlers=handlers.registry(),
         hw=hw,
         bootloader=loader,
         bus=bus,
-        clock=SystemClock(),
+        clock=clock,
         unit=unit,
         gates=(
             HardwareGate(strict=unit.hardware is not None),
@@ -263,13 +268,14 @@ def make_session(
                 if wishes.judge_unit and not wishes.over_unconfirmed
                 else ()
             ),
-            *([_gate_of_authorization(settings, source, hw, loader, bus)] if wishes.judge_unit else ()),
-            *(_gates_that_ask(settings, wishes, hw, bus) if not wishes.dry_run else ()),
+            *([_gate_of_authorization(settings, source, hw, loader, tell)] if wishes.judge_unit else ()),
+            *(_gates_that_ask(settings, wishes, hw, tell) if not wishes.dry_run else ()),
         ),
         parts=partial(open_parts, settings, urls=wishes.delta_urls),
         journal=journal,
         state_folder=state_directory(settings, environ),
         namespaces=lambda name: open_namespace(settings, name),
+        session=session,
     )
     return Session(rig, policy, source, cancelled=cancelled), rig
 
@@ -311,7 +317,11 @@ class SwuInstaller:
         try:
             source = ReaderSource(request.source, request.name, request.length_bytes)
             hardware = self._hardware or read_hardware(None)
-            wishes = Wishes(hardware=hardware, verdict_last=not request.verified)
+            wishes = Wishes(
+                hardware=hardware,
+                verdict_last=not request.verified,
+                correlation_id=request.correlation_id,
+            )
             session, _ = make_session(
                 self._settings,
                 wishes,
@@ -472,7 +482,11 @@ def _has_checks() -> bool:
 
 
 def _gate_of_authorization(
-    settings: InstallSettings, source: Source, hw: Device, loader: "Bootloader | None", bus: EventBus
+    settings: InstallSettings,
+    source: Source,
+    hw: Device,
+    loader: "Bootloader | None",
+    tell: Callable[[str, dict[str, object]], None],
 ) -> Gate:
     from swagent.authdb import FILE_NAME
     from swagent.installer.gates.authorization import AuthorizationGate, Rules
@@ -489,9 +503,6 @@ def _gate_of_authorization(
         sources = {name: given.get(name, "") for name in NAMES}
         return UnitFacts(sources, description, bootloader=loader, run=hw.run, clock=clock)
 
-    def tell(event: str, facts: dict[str, object]) -> None:
-        bus.publish(Event(event, time_s=clock.now_s(), facts=facts))
-
     rules = Rules(
         path,
         required=given.get("required", bool(given.get("database"))),
@@ -502,16 +513,16 @@ def _gate_of_authorization(
     return AuthorizationGate(rules, facts, tell)
 
 
-def _gates_that_ask(settings: InstallSettings, wishes: Wishes, hw: Device, bus: EventBus) -> list[Gate]:
+def _gates_that_ask(
+    settings: InstallSettings, wishes: Wishes, hw: Device, tell: Callable[[str, dict[str, object], str], None]
+) -> list[Gate]:
     """Last, so that nobody is asked about what is refused anyway."""
     if not settings.consent_command and wishes.ask is None:
         return []
     from swagent.installer.gates.consent import AskGate, CommandGate
 
-    clock = SystemClock()
-
     def log(level: str, message: str) -> None:
-        bus.publish(Event("log", time_s=clock.now_s(), message=message, facts={"level": level}))
+        tell("log", {"level": level}, message)
 
     gates: list[Gate] = []
     if settings.consent_command:

@@ -10,6 +10,7 @@ COMMAND = Group(
         ("show", "authdb_show", "say what is in a database"),
         ("check", "authdb_check", "say whether a unit may be updated"),
         ("verify", "authdb_verify", "check structure, checksum, signature and every record"),
+        ("code", "authdb_code", "make activation codes for serial numbers"),
         ("sign", "authdb_sign", "sign or re-sign a database"),
         ("diff", "authdb_diff", "say which records two databases do not share"),
     ),

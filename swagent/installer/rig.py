@@ -117,6 +117,7 @@ class Rig(NamedTuple):
         parts: opens a file on a server to fetch parts of it: URL, size, how many parts at a time.
         state_folder: where the last good time is, "" for nowhere.
         namespaces: opens the environment of a name, for ``vars``; None when there are none.
+        session: what its events are called by, "" for a name of the session's own; gates that tell something know it.
     """
 
     handlers: Registry[Handler]
@@ -130,6 +131,7 @@ class Rig(NamedTuple):
     journal: Journal | None = None
     state_folder: str = ""
     namespaces: Callable[[str], Bootloader] | None = None
+    session: str = ""
 
 
 class Inspection(NamedTuple):

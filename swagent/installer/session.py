@@ -72,7 +72,7 @@ class Session:
         self._policy = policy
         self._source = source
         self._archive = Archive(source)
-        session = os.urandom(6).hex()
+        session = rig.session or session_name()
         self._started_s = rig.clock.monotonic_s()
         self._good_time: GoodTime | None = None
         # a dry run leaves no trace
@@ -435,6 +435,11 @@ class Session:
 
     def _seconds(self) -> float:
         return round(self._rig.clock.monotonic_s() - self._started_s, 3)
+
+
+def session_name() -> str:
+    """A name that no session had before."""
+    return os.urandom(6).hex()
 
 
 def _targets(plan: Plan) -> list[str]:

@@ -1,5 +1,6 @@
 """``swagent authdb``: the generator and what examines its results."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from swagent.authdb.reader import open_database
 from swagent.cli.main import main
 from swagent.crypto import schemes
 from tests.authdb.databases import records
+from tests.programs import must
 
 AES_KEY = "00" * 32 + " " + "00" * 16
 
@@ -186,3 +188,78 @@ def test_a_million_serials_take_no_memory() -> None:
     assert usage.ru_maxrss < 80 * 1024
     assert main(["authdb", "check", "x.db", "--as", "msn=SERIAL-000999999"]) == 0
     assert main(["authdb", "check", "x.db", "--as", "msn=SERIAL-001000000"]) == 32
+
+
+# -- activation codes
+
+
+def codes(capsys: pytest.CaptureFixture[str], *words: str) -> list[list[str]]:
+    """What `authdb code` prints, line by line: code and serial."""
+    capsys.readouterr()
+    assert main(["authdb", "code", *words]) == 0
+    return [line.split("  ", 1) for line in capsys.readouterr().out.splitlines()]
+
+
+def unlocks(code: str, serial: str, *words: str) -> bool:
+    given = f"msn={serial},activation_code={code}"
+    return main(["authdb", "check", "x.db", "--as", given, *words]) == 0
+
+
+def test_codes_by_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    must(["openssl", "genpkey", "-algorithm", "ed25519", "-out", "sales.key"])
+    os.chmod("sales.key", 0o600)
+    Path("sold.csv").write_text("customer,msn\nJones,SN2\nSmith, SN 3 \n")
+    made = codes(capsys, "-k", "sales.key", "SN1", "--msn-list", "sold.csv")
+    assert [serial for _, serial in made] == ["SN1", "SN2", "SN 3"]
+    ((record,),) = codes(capsys, "-k", "sales.key", "--record")
+    assert build("--activation_code", record, "-o", "x.db") == 0
+    for code, serial in made:
+        assert unlocks(code, serial)
+    assert not unlocks(made[0][0], "SN2")
+    must(["sh", "-c", r"printf 'swagent activation v1\0%s' SN1 > m"])
+    must(["openssl", "pkeyutl", "-sign", "-rawin", "-inkey", "sales.key", "-in", "m", "-out", "signature"])
+    assert Path("signature").read_bytes().hex() == made[0][0], "as the page says"
+
+
+def test_codes_by_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("secret").write_text("5a" * 32 + "\n")
+    os.chmod("secret", 0o600)
+    Path("aes").write_text(f"{'77' * 32} {'00' * 16}\n")
+    os.chmod("aes", 0o600)
+    ((code, serial),) = codes(capsys, "--secret", "secret", "SN1")
+    assert len(code) == 64
+    ((record,),) = codes(capsys, "--secret", "secret", "--record")
+    assert build("--cipher", "aes-256-gcm", "-K", "aes", "--activation_code", record, "-o", "x.db") == 0
+    assert unlocks(code, serial, "-K", "aes")
+    assert not unlocks(code, "SN2", "-K", "aes")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ((), 2),
+        (("SN1",), 2),
+        (("--secret", "secret"), 2),
+        (("--secret", "secret", "-k", "secret", "SN1"), 2),
+        (("--secret", "secret", "--record", "SN1"), 2),
+        (("--secret", "missing", "SN1"), 70),
+        (("--secret", "short", "SN1"), 70),
+        (("--secret", "odd", "SN1"), 70),
+        (("--secret", "open", "SN1"), 70),
+        (("-k", "ec.key", "SN1"), 70),
+        (("--secret", "secret", "\n"), 70),
+        (("--secret", "secret", "S" * 257), 70),
+        (("--secret", "secret", "--msn-list", "missing"), 70),
+    ],
+)
+def test_codes_that_nobody_makes(
+    words: tuple[str, ...], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in (("secret", "5a" * 32), ("short", "5a"), ("odd", "zz" * 32), ("open", "5a" * 32)):
+        Path(name).write_text(text)
+        os.chmod(name, 0o644 if name == "open" else 0o600)
+    must(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "ec.key"])
+    os.chmod("ec.key", 0o600)
+    assert main(["authdb", "code", *words]) == code
+    shown = capsys.readouterr()
+    assert "5a5a" not in shown.out + shown.err

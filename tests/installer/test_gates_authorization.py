@@ -42,6 +42,8 @@ def test_a_database_beside_the_image_lets_it_through(unit: Path) -> None:
         (event["list"], event["datum"]) for event in events if event["event"] == "authorization.checking"
     ]
     assert asked == [("msn", "SN1"), ("model_number", "M1"), ("image_version", "2.0")]
+    assert len({event["session"] for event in events}) == 1
+    assert events[0]["session"], "one session from its first line to its last"
     assert codes_of(events)[:6] == [
         codes.EV_UPGRADE,
         *[codes.EV_VERIFY_DATA] * 3,
