@@ -4,16 +4,17 @@ from pathlib import Path
 from typing import Any
 
 from swagent.clock import SystemClock
+from swagent.uptane.errors import UnmetThreshold
 from swagent.uptane_client.links import RpcLink
 
-from .ecus import PARTIAL, Ecus, alone, runs
+from .ecus import PARTIAL, Ecus, alone, refuses, runs
 from .office import IMAGES, PORTS, Office, servers
 from .reference import TCU, VIN, Checkouts, Peer
 from .wire import Recorder, Transcript, Wire
 
 
 def play(wire: Wire, facts: dict[str, Any], office: Office) -> None:
-    """Nothing; an update of both; nothing new."""
+    """Nothing; an update of both; nothing new; new keys."""
     ecus = Ecus(wire, facts, TCU, PARTIAL)
     tcu, partial = (ecus.secondary(serial, wire.url("primary")) for serial in (TCU, PARTIAL))
     ecus.register(TCU, PARTIAL)
@@ -31,6 +32,11 @@ def play(wire: Wire, facts: dict[str, Any], office: Office) -> None:
     assert ecus.known_to_director(TCU) == ("/firmware.img", "")
     assert ecus.known_to_director(PARTIAL) == ("/brakes.img", "")
     assert [tcu.cycle(), partial.cycle()] == ["no-update-needed", "no-update-needed"]
+
+    office.does("image_repo.revoke_compromised_keys", "director.revoke_compromised_keys")
+    office.primary_cycle()
+    assert tcu.cycle() == "no-update-needed"
+    refuses(partial.cycle, UnmetThreshold)  # of new keys it was not told
 
 
 def record(where: Checkouts, folder: Path, dialect: str) -> Transcript:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from swagent.uptane.metadata import TARGETS, Key
+from swagent.uptane.metadata import SNAPSHOT, TARGETS, TIMESTAMP, Key
 from swagent.uptane_client.desk import Desk, HandOver
 from swagent.uptane_client.images import ImageStore
 from swagent.vehicle.rpc import Methods
@@ -89,7 +89,7 @@ class Ecu:
 
 
 def play(served: Served, theirs: Theirs, full: Ecu, partial: Ecu, port: int) -> None:
-    """Nothing; an update of both; nothing new."""
+    """Nothing; an update of both; nothing new; an update under new keys."""
     world = served.world
     theirs.does(full.begin(TCU, port), [])
     theirs.does(partial.begin(PARTIAL, port), [])
@@ -105,6 +105,12 @@ def play(served: Served, theirs: Theirs, full: Ecu, partial: Ecu, port: int) -> 
     assert served.reported(TCU) == ("firmware.img", "")
     assert served.reported(PARTIAL) == ("brakes.img", "")
     theirs.does(full.cycle, ["NO_UPDATE_NEEDED"])
+
+    for sim in (world.director, world.image):
+        sim.rotate(TIMESTAMP, SNAPSHOT, TARGETS)
+    world.order(TCU, "newer.img", IMAGES["newer.img"])
+    served.primary()
+    theirs.does(full.cycle, ["UPDATED"])
     assert not served.refusals()
 
 
