@@ -66,6 +66,9 @@ ROOT = Command(
             group=KEYS,
             help="where the root's key was until now, if it is replaced",
         ),
+        Option(
+            "new-online-keys", group=KEYS, help="make new keys for the other roles too; then restart `serve`"
+        ),
         PASSWORD_OPTION,
         Option("out", metavar="FILE", help="write the present root there, and make none"),
     ),
@@ -123,7 +126,8 @@ def root(args: Args) -> int:
     """Make or take the next root, or show the present one."""
     from swagent.errors import SettingsError, UsageError
     from swagent.store.atomic import replace
-    from swagent.uptane_server.director_home import next_root
+    from swagent.uptane_server.director_home import KEYS as FOLDER
+    from swagent.uptane_server.director_home import next_root, replace_online_keys
 
     director = open_director(args)
     out, offline = args.get("out"), args.get("offline-keys")
@@ -136,8 +140,13 @@ def root(args: Args) -> int:
             raise SettingsError("there is no root yet")
         replace(out, present.raw)
     elif offline is not None:
-        old = args.get("old-keys")
-        next_root(director, keystore(args, offline), keystore(args, old) if old is not None else None)
+        roots, old = keystore(args, offline), args.get("old-keys")
+        also = keystore(args, old) if old is not None else None
+        if args.on("new-online-keys"):
+            new = keystore(args, os.path.join(home(args), f"{FOLDER}.new"))
+            print(f"the old keys are in {replace_online_keys(home(args), director, new, roots, also)}")
+        else:
+            next_root(director, roots, also)
     else:
         try:
             with open(args.arguments[0], "rb") as file:

@@ -227,12 +227,7 @@ class Director:
             if not judged.is_news:
                 return judged
             fleet.keep_manifest(vehicle, raw, judged.digest, now_s)
-            for ecu in judged.ecus:
-                fleet.update_ecu(
-                    ecu.serial, counter=ecu.counter, time_s=ecu.time_s, report=ecu.report,
-                    report_digest=ecu.report_digest, report_s=ecu.report_s, distrust=ecu.distrust,
-                    installed=ecu.installed,
-                )  # fmt: skip
+            fleet.keep_reports(judged.ecus)
             fleet.raise_alerts(vin, judged.alerts, now_s)
             if self._prompt and any(order.wanted != order.signed for order in fleet.assignments(vin)):
                 self._metadata.sign(fleet, vin)

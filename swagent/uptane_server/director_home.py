@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from swagent.clock import Clock
 from swagent.errors import DeviceError, SettingsError
-from swagent.store.atomic import make_folders, replace
+from swagent.store.atomic import fsync_folder, make_folders, replace
 from swagent.uptane.codecs import NAMES, codec
 from swagent.uptane.codecs.base import Codec
 from swagent.uptane.metadata import ROOT, SNAPSHOT, TARGETS, TIMESTAMP
@@ -128,6 +128,41 @@ def next_root(director: Director, roots: Keystore, also: Keystore | None) -> Non
     """
     signers = [_made(roots, ROOT, director.codec)]
     director.issue_root(signers, also=[also.signer(ROOT, director.codec)] if also is not None else [])
+
+
+def replace_online_keys(
+    folder: str, director: Director, new: Keystore, roots: Keystore, also: Keystore | None
+) -> str:
+    """New online keys, and the root that lists them; returns where the old ones lie now.
+
+    The root comes first: when this ends between the two, doing it again ends it well.
+
+    Args:
+        folder: the Director's.
+        director: the Director.
+        new: where the new keys are made, beside the present ones; keys that are there already are used.
+        roots: where the root's key is.
+        also: where it was until now, if it is another.
+
+    Raises:
+        SettingsError: a key cannot be used.
+        UptaneError: the root does not follow.
+        DeviceError: the folders cannot be renamed.
+    """
+    encoding = director.codec
+    director.use_signers({role: [_made(new, role, encoding)] for role in online_roles(encoding.name)})
+    next_root(director, roots, also)
+    present = os.path.join(folder, KEYS)
+    with director.inventory.look() as fleet:
+        root = fleet.root()
+    old = f"{present}.until-root-{root.version if root is not None else 0}"
+    try:
+        os.rename(present, old)
+        os.rename(new.folder, present)
+        fsync_folder(folder)
+    except OSError as exc:
+        raise DeviceError(f"cannot rename {present}: {exc.strerror}", path=present, errno=exc.errno) from exc
+    return old
 
 
 def _made(store: Keystore, name: str, encoding: Codec) -> Signer:

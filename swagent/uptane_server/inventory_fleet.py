@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import bindparam, func, or_, select
+
 from swagent.uptane.errors import Spoofing, UnknownEcu, UnknownVehicle
 from swagent.uptane.metadata import Key
 from swagent.uptane.reports import InstalledImage
@@ -12,10 +14,33 @@ from .inventory_orders import Orders
 from .inventory_records import Alert, Ecu, KeptAlert, Vehicle, VehicleEvent
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Row, Select
+    from sqlalchemy import Row, Select
 
 MANIFESTS_KEPT, EVENTS_KEPT, ALERTS_MAX, ALERT_TEXT_MAX = 20, 200, 256, 2000
 _LAST = "\U0010ffff"
+
+
+# built once: to build a statement costs more than to execute it
+_VEHICLE = db.VEHICLES.select().where(db.VEHICLES.c.vin == bindparam("is"))
+_VEHICLE_LOCKED = _VEHICLE.with_for_update()
+_ECUS = db.ECUS.select().where(db.ECUS.c.vin.in_(bindparam("are", expanding=True))).order_by(db.ECUS.c.serial)
+_REPORTED = ("counter", "time_s", "report", "report_digest", "report_s", "distrust")
+_REPORT = (
+    db.ECUS.update()
+    .where(db.ECUS.c.serial == bindparam("is"))
+    .values(
+        {
+            name: bindparam(name)
+            for name in (*_REPORTED, "installed_path", "installed_length", "installed_hashes")
+        }
+    )
+)
+_DIGESTS = (
+    select(db.MANIFESTS.c.digest)
+    .where(db.MANIFESTS.c.vin == bindparam("is"))
+    .order_by(db.MANIFESTS.c.number.desc())
+)
+_KEEP_MANIFEST = db.MANIFESTS.insert()
 
 
 class Fleet(Orders):
@@ -33,10 +58,9 @@ class Fleet(Orders):
         Raises:
             UnknownVehicle: there is none.
         """
-        query = db.VEHICLES.select().where(db.VEHICLES.c.vin == vin)
         row = None
         if vin.isprintable():  # of other texts not all databases take all
-            row = self._db.execute(query.with_for_update() if lock else query).one_or_none()
+            row = self._db.execute(_VEHICLE_LOCKED if lock else _VEHICLE, {"is": vin}).one_or_none()
         if row is None:
             raise UnknownVehicle(f"there is no vehicle {vin[:60]!r}")
         return Vehicle(*row)
@@ -77,8 +101,6 @@ class Fleet(Orders):
             before_s: see ``show``.
             limit: how many at most.
         """
-        from sqlalchemy import or_
-
         table = db.VEHICLES
         query: Select[Any] = table.select().order_by(table.c.vin).limit(limit)
         if after:
@@ -93,19 +115,9 @@ class Fleet(Orders):
 
     def vehicles_due(self, until_s: int, limit: int) -> list[str]:
         """VINs of vehicles whose files expire before then, the first ones first."""
-        from sqlalchemy import select
-
         table = db.VEHICLES
         query = select(table.c.vin).where(table.c.expires_s < until_s)
         return list(self._db.execute(query.order_by(table.c.expires_s).limit(limit)).scalars())
-
-    def count(self, *conditions: "ColumnElement[bool]") -> int:
-        """How many vehicles there are."""
-        from sqlalchemy import func, select
-
-        return int(
-            self._db.execute(select(func.count()).select_from(db.VEHICLES).where(*conditions)).scalar_one()
-        )
 
     # -- ECUs
 
@@ -124,8 +136,8 @@ class Fleet(Orders):
 
     def ecus(self, *vins: str) -> dict[str, Ecu]:
         """The ECUs of these vehicles, by serial."""
-        query = db.ECUS.select().where(db.ECUS.c.vin.in_(vins)).order_by(db.ECUS.c.serial)
-        return {row.serial: _ecu(row) for row in self._db.execute(query)}
+        rows = self._db.execute(_ECUS, {"are": list(vins)})
+        return {row.serial: _ecu(row) for row in rows}
 
     def add_ecu(self, ecu: Ecu) -> None:
         """A new ECU.
@@ -150,11 +162,21 @@ class Fleet(Orders):
             raise Spoofing(f"the ECU {ecu.serial[:60]!r} is registered already") from exc
 
     def update_ecu(self, serial: str, **values: Any) -> None:
-        """Change columns of an ECU; ``installed`` is an ``InstalledImage``."""
-        installed = values.pop("installed", None)
-        if installed is not None:
-            values |= _installed(installed)
+        """Change columns of an ECU."""
         self._db.execute(db.ECUS.update().where(db.ECUS.c.serial == serial).values(**values))
+
+    def keep_reports(self, ecus: Sequence[Ecu]) -> None:
+        """What these ECUs reported last, and whether they are trusted."""
+        rows = [
+            {
+                **{name: getattr(ecu, name) for name in _REPORTED},
+                **_installed(ecu.installed),
+                "is": ecu.serial,
+            }
+            for ecu in ecus
+        ]
+        if rows:
+            self._db.execute(_REPORT, rows)
 
     # -- manifests
 
@@ -162,22 +184,16 @@ class Fleet(Orders):
         """The next manifest of a vehicle; the oldest beyond those kept goes."""
         number = vehicle.manifests + 1
         values = {"vin": vehicle.vin, "number": number, "taken_s": now_s, "digest": digest, "raw": raw}
-        self._db.execute(db.MANIFESTS.insert().values(**values))
+        self._db.execute(_KEEP_MANIFEST, values)
         self._forget(db.MANIFESTS, vehicle.vin, number - MANIFESTS_KEPT)
         self.update_vehicle(vehicle.vin, manifests=number, contact_s=now_s)
 
     def digests(self, vin: str) -> list[str]:
         """Of the manifests that are kept, the newest first."""
-        from sqlalchemy import select
-
-        table = db.MANIFESTS
-        query = select(table.c.digest).where(table.c.vin == vin).order_by(table.c.number.desc())
-        return list(self._db.execute(query).scalars())
+        return list(self._db.execute(_DIGESTS, {"is": vin}).scalars())
 
     def manifests(self, vin: str, *, limit: int = MANIFESTS_KEPT) -> "Sequence[Row[Any, Any, Any]]":
         """Number, time and bytes of the last manifests, the newest first."""
-        from sqlalchemy import select
-
         table = db.MANIFESTS
         query = select(table.c.number, table.c.taken_s, table.c.raw).where(table.c.vin == vin)
         return self._db.execute(query.order_by(table.c.number.desc()).limit(limit)).all()
@@ -186,6 +202,8 @@ class Fleet(Orders):
 
     def raise_alerts(self, vin: str, alerts: Sequence[Alert], now_s: int) -> None:
         """Note alerts; one that is open already is counted, so that nobody can fill the database with them."""
+        if not alerts:
+            return
         known = {(kept.alert.serial, kept.alert.kind): kept for kept in self.alerts(vin)}
         table = db.ALERTS
         for alert in alerts:
@@ -217,8 +235,7 @@ class Fleet(Orders):
                 .where(table.c.vin == vin, table.c.serial == alert.serial, table.c.kind == alert.kind)
                 .values(**changes)
             )
-        if alerts:
-            self._count_alerts(vin)
+        self._count_alerts(vin)
 
     def close_alerts(self, vin: str) -> None:
         """Somebody has seen them."""
@@ -240,8 +257,6 @@ class Fleet(Orders):
 
     def keep_events(self, vin: str, events: Sequence[tuple[str, Mapping[str, Any]]], now_s: int) -> None:
         """Add to a vehicle's events; the oldest beyond those kept go."""
-        from sqlalchemy import func, select
-
         table = db.EVENTS
         last = self._db.execute(select(func.max(table.c.number)).where(table.c.vin == vin)).scalar() or 0
         rows = [

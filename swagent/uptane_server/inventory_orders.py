@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import bindparam
+
 from swagent.uptane.metadata import EncryptedTarget, Target
 
 from . import inventory_schema as db
@@ -13,6 +15,28 @@ if TYPE_CHECKING:
 
 GENERATIONS_KEPT = 2
 """The files before the present ones stay, for who began with an older timestamp."""
+
+
+# built once: to build a statement costs more than to execute it
+_ASSIGNMENTS = (
+    db.ASSIGNMENTS.select()
+    .where(db.ASSIGNMENTS.c.vin.in_(bindparam("are", expanding=True)))
+    .order_by(db.ASSIGNMENTS.c.vin, db.ASSIGNMENTS.c.serial)
+)
+_IMAGES = db.IMAGES.select().where(db.IMAGES.c.number.in_(bindparam("are", expanding=True)))
+_KEEP_FILE = db.FILES.insert()
+_FORGET_FILES = db.FILES.delete().where(
+    db.FILES.c.vin == bindparam("is"),
+    db.FILES.c.role == bindparam("of"),
+    db.FILES.c.version <= bindparam("until"),
+)
+_FILE = (
+    db.FILES.select()
+    .where(db.FILES.c.vin == bindparam("is"), db.FILES.c.role == bindparam("of"))
+    .order_by(db.FILES.c.version.desc())
+    .limit(1)
+)
+_ROOT = db.ROOTS.select().order_by(db.ROOTS.c.version.desc()).limit(1)
 
 
 class Orders:
@@ -73,13 +97,11 @@ class Orders:
 
     def assignments(self, *vins: str) -> list[Assignment]:
         """Of these vehicles, by serial."""
-        table = db.ASSIGNMENTS
-        query = table.select().where(table.c.vin.in_(vins)).order_by(table.c.vin, table.c.serial)
-        rows = self._db.execute(query).all()
+        rows = self._db.execute(_ASSIGNMENTS, {"are": list(vins)}).all()
         numbers = {number for row in rows for number in (row.wanted, row.signed) if number is not None}
         images: dict[int | None, Image] = {}
         if numbers:
-            found = self._db.execute(db.IMAGES.select().where(db.IMAGES.c.number.in_(numbers)))
+            found = self._db.execute(_IMAGES, {"are": sorted(numbers)})
             images = {row.number: _image(row) for row in found}
         return [
             Assignment(
@@ -119,23 +141,14 @@ class Orders:
 
     def keep_file(self, vin: str, file: SignedFile) -> None:
         """The next file of a role; the one before it stays, older ones go."""
-        table = db.FILES
-        self._db.execute(table.insert().values(vin=vin, **file._asdict()))
-        self._db.execute(
-            table.delete().where(
-                table.c.vin == vin,
-                table.c.role == file.role,
-                table.c.version <= file.version - GENERATIONS_KEPT,
-            )
-        )
+        self._db.execute(_KEEP_FILE, {"vin": vin, **file._asdict()})
+        old = {"is": vin, "of": file.role, "until": file.version - GENERATIONS_KEPT}
+        self._db.execute(_FORGET_FILES, old)
 
     def file(self, vin: str, role: str, version: int | None = None) -> SignedFile | None:
         """A file of a vehicle: the newest, or that of one version."""
-        table = db.FILES
-        query = table.select().where(table.c.vin == vin, table.c.role == role)
-        if version is not None:
-            query = query.where(table.c.version == version)
-        row = self._db.execute(query.order_by(table.c.version.desc()).limit(1)).one_or_none()
+        query = _FILE if version is None else _FILE.where(db.FILES.c.version == version)
+        row = self._db.execute(query, {"is": vin, "of": role}).one_or_none()
         return SignedFile(*row[1:]) if row is not None else None
 
     def add_root(self, version: int, expires_s: int, raw: bytes) -> None:
@@ -144,10 +157,7 @@ class Orders:
 
     def root(self, version: int | None = None) -> SignedFile | None:
         """The newest root, or that of one version."""
-        table = db.ROOTS
-        query = table.select().order_by(table.c.version.desc()).limit(1)
-        if version is not None:
-            query = query.where(table.c.version == version)
+        query = _ROOT if version is None else _ROOT.where(db.ROOTS.c.version == version)
         row = self._db.execute(query).one_or_none()
         return SignedFile("root", *row) if row is not None else None
 

@@ -3,22 +3,27 @@
 Every query of a request finds its rows by a primary key or an index: what it costs does not grow with the fleet.
 """
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    ForeignKey,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-)
+from swagent.errors import RegistrationError
+
+try:
+    from sqlalchemy import (
+        JSON,
+        BigInteger,
+        Boolean,
+        Column,
+        ForeignKey,
+        ForeignKeyConstraint,
+        Index,
+        Integer,
+        LargeBinary,
+        MetaData,
+        String,
+        Table,
+        Text,
+        UniqueConstraint,
+    )
+except ImportError as missing:
+    raise RegistrationError("a Director needs swagent[server]") from missing
 
 METADATA = MetaData(
     naming_convention={

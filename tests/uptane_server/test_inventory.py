@@ -90,7 +90,7 @@ class TestIndexes:
 
         def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
             if re.match(r"SELECT|UPDATE|DELETE", statement):
-                found.append((statement, parameters))
+                found.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
 
         event.listen(inventory._engine, "before_cursor_execute", note)
         fleet.order()
