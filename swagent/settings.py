@@ -718,15 +718,22 @@ def _mtds(where: str, key: str, text: str) -> frozenset[int]:
     return frozenset(int(word) for word in words)
 
 
+def read_speed(text: str, where: str) -> int:
+    """Bytes per second of ``500k``, ``2M`` and the like.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    speed = _SPEED.match(text)
+    if speed is None:
+        raise SettingsError(f"{where} must be bytes per second", hint="write 500k, 2M or 1G, 0 for no limit")
+    return int(speed[1]) * _SPEED_UNITS[speed[2]]
+
+
 def _mapped_value(where: str, group: str, key: str, kind: str, value: object) -> object:
     """A value of such a group; numbers may also come as words of the command line."""
     if key == "max-download-speed":
-        speed = _SPEED.match(str(_typed(where, key, kind, value)))
-        if speed is None:
-            raise SettingsError(
-                f"{where}: {key} must be bytes per second", hint="write 500k, 2M or 1G, 0 for no limit"
-            )
-        return int(speed[1]) * _SPEED_UNITS[speed[2]]
+        return read_speed(str(_typed(where, key, kind, value)), f"{where}: {key}")
     bounds = _MAPPED_NUMBERS.get(f"{group}.{key}") or _MAPPED_NUMBERS.get(key)
     if bounds is None:
         typed = _typed(where, key, kind, value)

@@ -79,6 +79,12 @@ POLICY_OPTIONS = (
         group=HOW,
         help="install the Primary's image as it is fetched, onto the copy that does not run",
     ),
+    Option(
+        "max-download-speed",
+        metavar="SPEED",
+        group=HOW,
+        help="bytes per second from each server, such as 500k",
+    ),
     Option("each-alone", group=HOW, help="install what passed although another image of the bundle did not"),
 )
 
@@ -145,6 +151,7 @@ def make_parts(args: Args, bus: "EventBus", medium: "Medium | None" = None) -> "
             system_time=args.on("system-time"),
             store=not args.on("no-store"),
             all_or_none=not args.on("each-alone"),
+            speed_max=speed_max(args),
         ),
         time_key=time_key,
         boot_id=boot_id(),
@@ -162,11 +169,12 @@ def make_parts(args: Args, bus: "EventBus", medium: "Medium | None" = None) -> "
 def _sources(args: Args, clock: "Clock", medium: "Medium | None") -> "tuple[Source, Source]":
     """The Director's repository and the Image repository."""
     from swagent.uptane.metadata import DIRECTOR, IMAGE
-    from swagent.uptane_client.sources import RepositorySource
+    from swagent.uptane_client.sources import OPTIONS, RepositorySource
 
     if medium is None:
         director, image = needed(args, "director"), needed(args, "image-repo")
-        return RepositorySource(director, clock), RepositorySource(image, clock)
+        options = OPTIONS._replace(speed_max=speed_max(args))
+        return RepositorySource(director, clock, options), RepositorySource(image, clock, options)
     from swagent.uptane_client.medium import MediumSource
 
     return MediumSource(medium, DIRECTOR), MediumSource(medium, IMAGE)
@@ -246,6 +254,24 @@ def _installers(args: Args, bus: "EventBus") -> "Mapping[str, EcuInstaller]":
 
     settings, _ = read_settings(args.get("file"), os.environ)
     return {needed(args, "ecu-serial"): SwuInstaller(settings, bus, os.environ)}
+
+
+def speed_max(args: Args) -> int:
+    """How many bytes a second may be fetched, 0 for as many as come.
+
+    Raises:
+        SettingsError: it is no speed.
+        UsageError: so little would be taken for an attack.
+    """
+    from swagent.settings import read_speed
+    from swagent.uptane.images import SLOW_BYTES_PER_S
+
+    speed = read_speed(args.get("max-download-speed") or "0", "--max-download-speed")
+    if 0 < speed < 2 * SLOW_BYTES_PER_S:
+        raise UsageError(
+            f"--max-download-speed {speed}: less than {2 * SLOW_BYTES_PER_S:.0f} bytes a second look like an attack"
+        )
+    return speed
 
 
 def seconds(args: Args, name: str, usual_s: float) -> float:

@@ -176,13 +176,13 @@ class WebFolder:
 
 def _whole(client: "Client", max_bytes: int) -> bytes:
     """The body of an answer, up to one byte more than it may have."""
-    from .wire import Broken
+    from .wire import Broken, TooSlow
 
     reply = client.get(ranged=False)
     if reply.status != 200:
         reply.body.close()
         raise TransportError(f"{client.name}: the server answers {reply.status} where nothing was asked for")
-    data = bytearray()
+    data, begun_s = bytearray(), client.now_s()
     piece = memoryview(bytearray(min(PIECE_BYTES, max_bytes + 1)))
     while len(data) <= max_bytes:
         n = client.read(reply, piece[: max_bytes + 1 - len(data)])
@@ -195,5 +195,10 @@ def _whole(client: "Client", max_bytes: int) -> bytes:
                 )
             return bytes(data)
         data += piece[:n]
+        try:
+            client.judge_speed(begun_s, len(data))
+        except TooSlow:
+            reply.body.close()
+            raise
     reply.body.close()
     return bytes(data)

@@ -24,6 +24,8 @@ class HttpOptions(NamedTuple):
         speed_max: bytes per second, 0 for as many as come.
         interface: network device, or address of one, that connections leave by; "" for the system's choice.
         headers: sent to the server with every request, by name; they may be secret.
+        speed_least: bytes per second that a small file must come with on average, once it takes longer than 10 s; 0 for
+            no such limit. Streams are watched by whoever reads them.
     """
 
     ca_file: str = ""
@@ -42,6 +44,7 @@ class HttpOptions(NamedTuple):
     speed_max: int = 0
     interface: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    speed_least: int = 0
 
 
 def options_from(given: Mapping[str, Any]) -> HttpOptions:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 REDIRECTS_MAX = 5
 BACK_OFF_S_MAX = 300.0
 RETRY_AFTER_S_MAX = 300
+REASON_MAX_BYTES = 300
+SPEED_GRACE_S = 10.0
 
 REDIRECTS = (301, 302, 303, 307, 308)
 _DIGITS = re.compile(r"[0-9]{1,18}\Z")
@@ -42,6 +44,10 @@ class NotThere(TransportError):
 
 class Untrusted(TransportError):
     """The server cannot show who it is."""
+
+
+class TooSlow(DeadlineError):
+    """The server brings something all the time, and too little."""
 
 
 class Broken(Exception):
@@ -236,8 +242,9 @@ class Client:
         try:
             response = self.request(self.address, headers, method, body)
             if not 200 <= response.status < 300:
+                reason = self._reason(response)
                 response.close()
-                raise _refusal(response.status, "", self.name)
+                raise _refusal(response.status, "", self.name, reason)
             reply = _reply(response, self.name)
             answer = bytearray()
             piece = memoryview(bytearray(PIECE_BYTES))
@@ -280,6 +287,24 @@ class Client:
             raise
         except Exception as exc:
             raise _translated(exc, self.name) from exc
+
+    def now_s(self) -> float:
+        """For ``judge_speed``."""
+        return self._clock.monotonic_s()
+
+    def judge_speed(self, begun_s: float, n_bytes: int) -> None:
+        """Of a small file that has not come to its end.
+
+        Args:
+            begun_s: when its answer came.
+            n_bytes: how many have come since.
+
+        Raises:
+            TooSlow: they are fewer than the options want.
+        """
+        passed_s = self._clock.monotonic_s() - begun_s
+        if passed_s > SPEED_GRACE_S and n_bytes < self._options.speed_least * passed_s:
+            raise TooSlow(f"{self.name}: {n_bytes / passed_s:.0f} bytes a second are too few")
 
     def pause(self, seconds: float) -> None:
         """Wait, unless somebody stops us."""
@@ -369,14 +394,26 @@ class Client:
     def _judged(self, address: Address, body: "BaseHTTPResponse", *, several: bool) -> Reply:
         status, headers = body.status, body.headers
         if status not in (200, 206, 416):
+            reason = self._reason(body)
             body.close()
-            raise _refusal(status, headers.get("retry-after", ""), address.shown)
+            raise _refusal(status, headers.get("retry-after", ""), address.shown, reason)
         try:
             reply = _reply(body, address.shown, several=several)
         except TransportError:
             body.close()
             raise
         return reply
+
+    def _reason(self, body: "BaseHTTPResponse") -> str:
+        """The first line of what a server says in plain text of its refusal, "" for nothing that people could read."""
+        if not body.headers.get("content-type", "").startswith("text/plain"):
+            return ""
+        try:
+            said = self.take(body, REASON_MAX_BYTES).decode(errors="replace")
+        except Broken:
+            return ""
+        line = said.strip().partition("\n")[0].strip()
+        return line if line.isprintable() else ""
 
     def _manager(self, *, own: bool, tls: bool) -> Any:
         if (own, tls) not in self._managers:
@@ -480,10 +517,11 @@ def _is_strong(modified: str, date: str) -> bool:
         return False
 
 
-def _refusal(status: int, retry_after: str, shown: str) -> Exception:
+def _refusal(status: int, retry_after: str, shown: str, reason: str) -> Exception:
+    message = f"{shown}: the server answers {status}" + (f": {reason}" if reason else "")
     if status in (408, 429) or status >= 500:
         wait_s = min(int(retry_after), RETRY_AFTER_S_MAX) if _DIGITS.match(retry_after) else 0
-        return Broken(TransportError(f"{shown}: the server answers {status}"), wait_s)
+        return Broken(TransportError(message), wait_s)
     hint = {
         401: "it wants a user and a password, or a token: see the groups download and delta of the settings",
         403: "it refuses this user, certificate or address",
@@ -491,7 +529,7 @@ def _refusal(status: int, retry_after: str, shown: str) -> Exception:
         407: "the proxy wants a user and a password: put them into the proxy's URL in the settings",
     }.get(status, "")
     kind = NotThere if status in (403, 404, 410) else TransportError
-    return kind(f"{shown}: the server answers {status}", hint=hint)
+    return kind(message, hint=hint)
 
 
 def _translated(exc: Exception, shown: str) -> Exception:

@@ -44,7 +44,8 @@ class Installing:
             from .sources import OPTIONS
 
             base, _, name = target.uri.rpartition("/")
-            folder = open_folder(base, OPTIONS, parts.clock)
+            options = OPTIONS._replace(speed_max=parts.policy.speed_max)
+            folder = open_folder(base, options, parts.clock)
             folder.attend(parts.judge)
             mirrors.insert(0, (folder, name))
         return mirrors

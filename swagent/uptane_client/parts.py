@@ -46,6 +46,7 @@ class Policy(NamedTuple):
         all_or_none: whether nothing is installed when one image of the bundle does not pass.
         fetch_again: whether images are judged and fetched in each cycle, also those that ECUs run already, as the
             reference implementation does: for those who try out what mirrors can do.
+        speed_max: how many bytes a second may be fetched from an address that a Director names, 0 for no limit.
     """
 
     time_fresh_s: float = 24 * 3600.0
@@ -55,6 +56,7 @@ class Policy(NamedTuple):
     store: bool = True
     all_or_none: bool = True
     fetch_again: bool = False
+    speed_max: int = 0
 
 
 class Parts(NamedTuple):

@@ -5,12 +5,13 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from swagent.clock import Clock
-from swagent.errors import TransportError
+from swagent.errors import SlowRetrievalError, TransportError
 from swagent.net import Folder, HttpOptions, open_folder
 from swagent.uptane.codecs.base import Codec
+from swagent.uptane.images import SLOW_BYTES_PER_S
 from swagent.uptane.metadata import Key, Target
 
-OPTIONS = HttpOptions(retries=2, retry_wait_s=0.5, timeout_s=20.0)
+OPTIONS = HttpOptions(retries=2, retry_wait_s=0.5, timeout_s=20.0, speed_least=int(SLOW_BYTES_PER_S))
 METADATA_FOLDER, TARGETS_FOLDER = "metadata", "targets"
 
 
@@ -74,7 +75,16 @@ class RepositorySource:
 
         Raises:
             TransportError: whether it is there cannot be told.
+            SlowRetrievalError: it comes too slowly.
         """
+        from swagent.net.wire import TooSlow
+
+        try:
+            return self._metadata(name, max_bytes)
+        except TooSlow as exc:
+            raise SlowRetrievalError(exc.message, role=name, artifact=name) from exc
+
+    def _metadata(self, name: str, max_bytes: int) -> bytes | None:
         if self._found is not None:
             return self._found.get(name, max_bytes)
         failure: TransportError | None = None

@@ -4,17 +4,20 @@ An ECU that shows a certificate speaks for the serial that is its common name, a
 """
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from swagent.errors import SwagentError, TransportError
+from swagent.model import Reader
 from swagent.uptane.errors import InvalidMetadata, Spoofing
 from swagent.uptane_client.desk import Desk
 
 from .server import Answer, Request
 
 PORT = 30720
+_REST = re.compile(r"bytes=([0-9]{1,18})-\Z")
 
 
 class Resources:
@@ -41,6 +44,8 @@ class Resources:
         try:
             if self._certified and request.peer != serial:
                 raise Spoofing(f"the holder of the certificate {request.peer[:60]!r} asks as {serial[:60]!r}")
+            if request.method == "GET" and what == "image":
+                return self._image(serial, request)
             if request.method == "GET":
                 return self._get(serial, what)
             if request.method == "PUT":
@@ -68,15 +73,32 @@ class Resources:
             form = target.travelling
             facts = {"name": form.path, "length": form.length_bytes, "fetched": desk.has_fetched(target)}
             return Answer(200, json.dumps(facts).encode(), "application/json")
-        return self._image(serial) if what == "image" else Answer(404)
+        return Answer(404)
 
-    def _image(self, serial: str) -> Answer:
+    def _image(self, serial: str, request: Request) -> Answer:
+        """An image, or the rest of it for an ECU whose connection broke; always read from its beginning, and judged."""
         stack = ExitStack()
         found = stack.enter_context(self._desk.image(serial))
         if found is None:
             return Answer(404)
         target, source = found
-        return Answer(200, source, length_bytes=target.length_bytes, done=stack.close)
+        etag = '"' + "-".join(target.hashes[name] for name in sorted(target.hashes)) + '"'
+        headers = {"ETag": etag, "Accept-Ranges": "bytes"}
+        wanted = _REST.match(request.range)
+        first = int(wanted[1]) if wanted and request.if_range in ("", etag) else 0
+        if first >= target.length_bytes:
+            stack.close()
+            return Answer(416, headers={**headers, "Content-Range": f"bytes */{target.length_bytes}"})
+        if first:
+            last = target.length_bytes - 1
+            headers["Content-Range"] = f"bytes {first}-{last}/{target.length_bytes}"
+        return Answer(
+            206 if first else 200,
+            _Rest(source, first),
+            length_bytes=target.length_bytes - first,
+            headers=headers,
+            done=stack.close,
+        )
 
     def _put(self, serial: str, what: str, query: str, body: bytes) -> Answer:
         if what == "registration":
@@ -90,6 +112,22 @@ class Resources:
             raise InvalidMetadata(f"the nonce of {serial[:60]!r} is no number")
         self._desk.submit(vin, serial, int(nonce), body)
         return Answer(200)
+
+
+class _Rest:
+    """A ``Reader`` of what lies behind so many bytes of another one, which is read all the same."""
+
+    def __init__(self, source: Reader, first: int) -> None:
+        self._source = source
+        self._skip_bytes = first
+
+    def readinto(self, buffer: memoryview) -> int:
+        while self._skip_bytes:
+            n = self._source.readinto(buffer[: min(len(buffer), self._skip_bytes)])
+            if not n:
+                return 0
+            self._skip_bytes -= n
+        return self._source.readinto(buffer)
 
 
 def _refusal(status: int, exc: SwagentError) -> Answer:

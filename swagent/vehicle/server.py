@@ -28,12 +28,16 @@ class Request(NamedTuple):
     Attributes:
         path: as it came, still quoted, with its query.
         peer: common name of the client's certificate, "" for none.
+        range: the header of that name, "" for none.
+        if_range: likewise.
     """
 
     method: str
     path: str
     body: bytes
     peer: str
+    range: str = ""
+    if_range: str = ""
 
 
 class Answer(NamedTuple):
@@ -234,7 +238,10 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < int(told):
             return
         try:
-            answer = self.server.answers(Request(self.command, self.path, body, self._peer))
+            wanted, condition = self.headers.get("range", ""), self.headers.get("if-range", "")
+            answer = self.server.answers(
+                Request(self.command, self.path, body, self._peer, wanted, condition)
+            )
         except SwagentError as exc:
             self.server.log("warn", exc.message)
             answer = Answer(500)

@@ -31,7 +31,7 @@ ROWS: dict[int, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     2: ("image longer than signed, endless stream", (f"{MIRRORS}::TestEndless",)),
-    3: ("image truncated or slow", (f"{MIRRORS}::TestTruncatedAndSlow",)),
+    3: ("image truncated or slow", (f"{MIRRORS}::TestTruncatedAndSlow", "net/test_folder.py::TestSpeed")),
     4: (
         "metadata file over its cap",
         (

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from swagent.clock import SystemClock
 from swagent.errors import (
     EndlessDataError,
     SwagentError,
@@ -30,11 +31,26 @@ from swagent.uptane_client.secondary import PrimaryLink
 from swagent.uptane_client.sources import as_value
 from swagent.vehicle.resources import Resources
 from swagent.vehicle.rpc import Methods
-from swagent.vehicle.server import VehicleServer
+from swagent.vehicle.server import Answer, Request, VehicleServer
 from tests.net.authority import Authority
 from tests.uptane_client.world import FIRMWARE, PRIMARY, TCU, VIN, World
 
 QUICK = HttpOptions(retries=0, timeout_s=10.0)
+
+
+class Torn:
+    """A ``Reader`` that fails after so many bytes."""
+
+    def __init__(self, source: Any, bytes_: int) -> None:
+        self.source = source
+        self.left = bytes_
+
+    def readinto(self, buffer: memoryview) -> int:
+        if not self.left:
+            raise TransportError("torn")
+        n = int(self.source.readinto(buffer[: min(len(buffer), self.left)]))
+        self.left -= n
+        return n
 
 
 class Served:
@@ -159,6 +175,50 @@ class TestUpdates:
         served = serve("tuf1", "http").started()
         served.world.order(TCU, data=bytes(range(256)) * 8192)
         assert served.round() == "updated"
+
+    @pytest.mark.parametrize("at", [1, 20_000, 32_767])
+    def test_an_image_is_resumed(self, serve: Callable[..., Served], at: int) -> None:
+        served = serve("tuf1", "http").started()
+        image = bytes(range(256)) * 128
+        served.world.order(TCU, data=image)
+        answers, asked = served.answers, []
+
+        def cut_once(request: Request) -> Answer:
+            answer: Answer = answers(request)
+            if request.path.endswith("/image"):
+                asked.append(request.range)
+                if len(asked) == 1:
+                    return answer._replace(body=Torn(answer.body, at))
+            return answer
+
+        served.server._server.answers = cut_once
+        options = QUICK._replace(retries=2, retry_wait_s=0.01)
+        served.link = HttpLink(served.url, VIN, TCU, options, SystemClock())
+        assert served.round() == "updated"
+        assert served.world.installers[TCU].runs == image
+        assert asked[1:] == [f"bytes={at}-"], "the rest, and nothing twice"
+
+    def test_ranges_that_are_not_served(self, serve: Callable[..., Served]) -> None:
+        served = serve("tuf1", "http").started()
+        served.world.order(TCU)
+        served.primary()
+        whole = served.answers(Request("GET", f"/ecu/{TCU}/image", b"", ""))
+        etag = whole.headers["ETag"]
+        for wanted, condition, status in (
+            ("bytes=3-", "", 206), ("bytes=3-", etag, 206), ("bytes=3-", '"another"', 200), ("bytes=0-", etag, 200),
+            ("bytes=-3", etag, 200), ("bytes=3-5", etag, 200), ("bytes=1-,3-", etag, 200), ("lines=3-", etag, 200),
+            (f"bytes={len(FIRMWARE)}-", etag, 416), ("bytes=999999999999999999-", etag, 416),
+        ):  # fmt: skip
+            answer = served.answers(Request("GET", f"/ecu/{TCU}/image", b"", "", wanted, condition))
+            assert answer.status == status, (wanted, condition)
+            answer.done()
+
+    def test_a_secondary_hears_why_it_was_refused(self, serve: Callable[..., Served]) -> None:
+        served = serve("tuf1", "http")
+        stranger = HttpLink(served.url, VIN, "stranger", QUICK, served.world.clock)
+        for ask in (stranger.attestation, stranger.register, lambda: stranger.submit(1, b"{}")):
+            with pytest.raises(TransportError, match="409: the ECU 'stranger' is not in this vehicle"):
+                ask()
 
     def test_a_secondary_that_is_several_roots_behind(self, served: Served) -> None:
         for _ in range(3):
