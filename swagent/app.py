@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from swagent.clock import SystemClock
 from swagent.crypto.cipher import AesKey
 from swagent.crypto.signature import Trust
-from swagent.errors import Busy, DeviceError, ScriptError, SettingsError, UsageError
+from swagent.errors import Busy, DeviceError, ScriptError, SettingsError, SwagentError, UsageError
 from swagent.events import Event, EventBus
 from swagent.handlers.api import Hardware as Device
 from swagent.installer.env import FLOOR_VARIABLE
@@ -330,13 +330,13 @@ class SwuInstaller:
                 environ=self._environ,
                 cancelled=cancelled,
             )
-            session.run()
+            message = _run(session)
         finally:
             os.close(lock_fd)
         last = self._last()
         if last is None or last.state is State.CONFIRMED:
-            return Outcome(0)
-        return Outcome(21, "a reboot completes it")
+            return Outcome(0, message)
+        return Outcome(21, message or "a reboot completes it")
 
     def mark(self) -> str:
         """The session of the last update that began to write."""
@@ -399,6 +399,17 @@ def image_installer(
             lua_rules(settings),
         ),
     )
+
+
+def _run(session: Session) -> str:
+    """Why what followed the commit failed; "" when nothing did."""
+    try:
+        session.run()
+    except SwagentError as exc:
+        if exc.wrote is not None:
+            raise
+        return exc.message  # it is installed all the same, as the verdict has told
+    return ""
 
 
 def lua_rules(settings: InstallSettings) -> LuaRules:

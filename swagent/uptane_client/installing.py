@@ -115,9 +115,8 @@ class Installing:
                 parts.boot_id,
                 installer.mark(),
             )
-            parts.vehicle.keep_pending(
-                pending
-            )  # after a cut the installer's own journal tells what became of it
+            # before it begins: after a cut the installer's own journal tells what became of it
+            parts.vehicle.keep_pending(pending)
             return installer.install(request)
 
         if passes:

@@ -11,7 +11,15 @@ from .news import News
 from .parts import Parts
 from .sources import DirectorService, Unregistered
 from .timekeeping import TimeKeeper
-from .vehicle import CANCELLED, DOWNLOAD_FAILED, INSTALL_FAILED, OK, VERIFICATION_FAILED, Result
+from .vehicle import (
+    CANCELLED,
+    DOWNLOAD_FAILED,
+    INSTALL_FAILED,
+    NEEDS_COMPLETION,
+    OK,
+    VERIFICATION_FAILED,
+    Result,
+)
 
 REPORTS_MAX_BYTES = 512 * 1024
 """Of all ECUs in one manifest, which XML-RPC makes some times as long; a Director takes some MiB."""
@@ -180,9 +188,14 @@ _INTERNAL = {
 """What aktualizr calls the same for those who listen on the spot."""
 _WORDS = {
     OK: "OK",
+    1: "ALREADY_PROCESSED",
     VERIFICATION_FAILED: "VERIFICATION_FAILED",
     INSTALL_FAILED: "INSTALL_FAILED",
     DOWNLOAD_FAILED: "DOWNLOAD_FAILED",
+    18: "INTERNAL_ERROR",
+    19: "GENERAL_ERROR",
+    NEEDS_COMPLETION: "NEED_COMPLETION",
+    22: "CUSTOM_ERROR",
     CANCELLED: "OPERATION_CANCELLED",
 }
 """Result codes in aktualizr's installation reports."""
@@ -217,7 +230,7 @@ def _installation(results: Sequence[Result], hardware: Mapping[str, str]) -> Map
     """Aktualizr's installation report (uptane §2.2): of each ECU, and of the vehicle, where the failures are joined."""
     failed = [result for result in results if result.code != OK]
     joined = "|".join(
-        f"{hardware.get(result.serial) or result.serial}:{_WORDS[result.code]}" for result in failed
+        f"{hardware.get(result.serial) or result.serial}:{_word(result.code)}" for result in failed
     )
     return {
         "content_type": "application/vnd.com.here.otac.installationReport.v1",
@@ -226,11 +239,15 @@ def _installation(results: Sequence[Result], hardware: Mapping[str, str]) -> Map
             "raw_report": "; ".join(result.message for result in failed),
             "result": _said(joined or _WORDS[OK], failed[0].message if failed else ""),
             "items": [
-                {"ecu": result.serial, "result": _said(_WORDS[result.code], result.message)}
+                {"ecu": result.serial, "result": _said(_word(result.code), result.message)}
                 for result in results
             ],
         },
     }
+
+
+def _word(code: int) -> str:
+    return _WORDS.get(code, "UNKNOWN")
 
 
 def _said(code: str, description: str) -> Mapping[str, object]:

@@ -20,7 +20,7 @@ from swagent.errors import (
 from swagent.installer.journal import Journal, Record, State
 from swagent.model import Hardware, InstallRequest, Outcome
 from swagent.net import HttpOptions, open_folder
-from swagent.settings import InstallSettings
+from swagent.settings import InstallSettings, UpdateType
 from swagent.testing.repositories import RepoSimulator
 from swagent.uptane.codecs import NAMES
 from swagent.uptane.errors import TargetHashMismatch
@@ -330,6 +330,18 @@ class TestAnArchive:
         unit.order()
         assert unit.cycle() == "pending"
         assert unit.env.get("slot") == "b"
+
+    def test_what_fails_behind_the_commit_undoes_nothing(self, unit: Unit) -> None:
+        unit.installer = SwuInstaller(
+            unit.settings._replace(update_types={"default": UpdateType("default", postupdatecmd="exit 3")}),
+            unit.world.bus,
+            {"RUNTIME_DIRECTORY": str(unit.run), "TMPDIR": str(unit.run)},
+            hardware=Hardware("gateway", "1.0"),
+        )
+        unit.order()
+        assert unit.cycle() == "pending"
+        assert unit.env.get("slot") == "b"
+        assert unit.world.memory.results() == (0, ())
 
     def test_not_into_the_running_system(self, unit: Unit) -> None:
         place = unit.world.folder / "etc"
