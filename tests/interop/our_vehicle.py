@@ -7,7 +7,7 @@ from swagent.cli import uptane_serve, uptane_update
 from swagent.cli.options import parse
 from swagent.cli.uptane_parts import make_parts
 from swagent.errors import EndlessDataError
-from swagent.uptane.errors import UnmetThreshold, VersionRollback
+from swagent.uptane.errors import TargetMismatch, UnmetThreshold, VersionRollback
 from swagent.uptane_client.primary import Primary
 from tests.programs import must, run_swagent
 
@@ -52,7 +52,7 @@ class Vehicle(Ecus):
 
 
 def play(wire: Wire, facts: dict[str, Any], office: Office) -> None:
-    """Nothing, an update of all three, an attack by each of the demo's means, new keys, revoked ones."""
+    """Nothing, an update of all three, and the attacks of the demo's script in their order, with their recoveries."""
     vehicle = Vehicle(wire, facts)
     try:
         _play(vehicle, office)
@@ -80,6 +80,12 @@ def _play(vehicle: Vehicle, office: Office) -> None:
     assert vehicle.known_to_director(PARTIAL) == ("/brakes.img", "")
     assert [tcu.cycle(), partial.cycle()] == ["no-update-needed", "no-update-needed"]
 
+    if vehicle.dialect == "ref-json":  # its DER says nothing of delegations that it could read again
+        office.order_from_supplier(TCU, "lib.img")
+        assert vehicle.primary() == "downloaded"
+        assert tcu.cycle() == "updated"
+        assert runs(TCU) == IMAGES["lib.img"]
+
     office.order(**{TCU: "newer.img"})
     office.does(f"director.mitm_arbitrary_package_attack {VIN} newer.img")
     refuses(vehicle.primary, EndlessDataError)  # the evil image is longer
@@ -89,20 +95,24 @@ def _play(vehicle: Vehicle, office: Office) -> None:
     assert tcu.cycle() == "updated"
     assert runs(TCU) == IMAGES["newer.img"]
 
-    if vehicle.dialect == "ref-json":  # its DER says nothing of delegations that it could read again
-        office.order_from_supplier(TCU, "lib.img")
-        assert vehicle.primary() == "downloaded"
-        assert tcu.cycle() == "updated"
-        assert runs(TCU) == IMAGES["lib.img"]
-
     office.does(f"director.backup_timestamp {VIN}", f"director.write_to_live {VIN}")
     assert vehicle.primary() == "nothing-to-do"
     office.does(f"director.replay_timestamp {VIN}")
     refuses(vehicle.primary, VersionRollback)
     office.does(f"director.restore_timestamp {VIN}")
 
-    office.does("image_repo.revoke_compromised_keys", "director.revoke_compromised_keys")
-    assert vehicle.primary() == "nothing-to-do"
+    office.does(f"director.keyed_arbitrary_package_attack {VIN} {TCU} newer.img")
+    refuses(vehicle.primary, TargetMismatch)
+    office.does("image_repo.keyed_arbitrary_package_attack newer.img")
+    assert vehicle.primary() == "downloaded"
+    assert tcu.cycle() == "updated"
+    assert runs(TCU) == b"evil content"  # who has the keys of both repositories is believed
+    office.does("image_repo.undo_keyed_arbitrary_package_attack newer.img")
+    office.does(f"director.undo_keyed_arbitrary_package_attack {VIN} {TCU} newer.img")
+    assert vehicle.primary() == "downloaded"
+    assert tcu.cycle() == "updated"
+    assert runs(TCU) == IMAGES["firmware.img"]
+
     office.does(f"director.sign_with_compromised_keys_attack {VIN}")
     refuses(vehicle.primary, UnmetThreshold)
     office.does(f"director.undo_sign_with_compromised_keys_attack {VIN}")
