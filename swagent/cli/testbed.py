@@ -17,6 +17,7 @@ COMMAND = Group(
     name="testbed",
     summary="all parties of Uptane on this desk: an exercise, attacks, consoles",
     verbs=(
+        ("up", "testbed_up", "all five parties on one screen, with keys to deliver, update, attack, recover"),
         ("run", "testbed:RUN", "the exercise from its beginning to its end: ten cycles, ten banners"),
         (
             "attack",
