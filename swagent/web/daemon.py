@@ -9,12 +9,13 @@ from contextlib import suppress
 from functools import partial
 
 from swagent.errors import NotAcknowledged, TransportError
-from swagent.ipc import ControlClient, Message, Notification, Origin, Progress, Request, Type
+from swagent.ipc import ChildCommand, ControlClient, Message, Notification, Origin, Progress, Type
 from swagent.ipc.messages import MESSAGE_BYTES, PROGRESS_ACK, PROGRESS_BYTES, unpack, unpack_progress
 
 from .link import Facts
 
 LINE_BYTES_MAX = 4 * 1024 * 1024
+PIECE_BYTES = 64 * 1024
 REPLY_S = 60.0
 RESTART_S = 600.0
 _ORDERS = {"device": "state", "image": "inspect"}
@@ -34,14 +35,21 @@ class Daemon:
         self._control = control
         self._progress = progress
         self._events = events
+        self._drains: set[asyncio.Task[None]] = set()
 
-    async def install(self, name: str) -> socket.socket:
-        """A connection that takes the bytes of an update."""
-        request = Request(Origin.WEBSERVER, info=name)
-        with await asyncio.to_thread(self._client.install, request) as upload:
-            taken = socket.socket(fileno=os.dup(upload.fileno()))
-        taken.setblocking(False)
-        return taken
+    async def install(self, name: str, *, decides: bool) -> socket.socket:
+        """A connection that takes the bytes of an update; what comes back on it is told on the other sockets too."""
+        order: dict[str, object] = {"do": "install", "name": name, "origin": "webserver", "info": name}
+        if decides:
+            order["ask"] = ["user-data"]
+        with await asyncio.to_thread(self._client.ours, order) as connection:
+            ours, kept = (socket.socket(fileno=os.dup(connection.fileno())) for _ in range(2))
+        for each in (ours, kept):
+            each.setblocking(False)
+        task = asyncio.create_task(_drain(kept))
+        self._drains.add(task)
+        task.add_done_callback(self._drains.discard)
+        return ours
 
     async def post_update(self) -> bool:
         """Have the post-update command run."""
@@ -54,6 +62,18 @@ class Daemon:
     async def cancel(self) -> None:
         """Stop the update that runs at its next checkpoint."""
         await asyncio.to_thread(self._client.ask_ours, {"do": "cancel"})
+
+    async def answer(self, question: str, answer: str) -> None:
+        """Answer a question of the update that runs."""
+        await asyncio.to_thread(
+            self._client.ask_ours, {"do": "answer", "question": question, "answer": answer}
+        )
+
+    async def fetch(self, url: str) -> None:
+        """Tell the downloader."""
+        order = json.dumps({"url": url}).encode()
+        number = ChildCommand.SET_DOWNLOAD_URL
+        await asyncio.to_thread(self._client.command, Origin.DOWNLOADER, number, order)
 
     async def ask(self, question: str, data: bytes = b"") -> Facts:
         """How it stands, or what the update would do whose head is given."""
@@ -95,6 +115,13 @@ class Daemon:
             raise TransportError(f"{self._events}: {exc}") from exc
         finally:
             writer.close()
+
+
+async def _drain(sock: socket.socket) -> None:
+    """Read until the daemon hangs up: an update may have questions for as long as somebody holds its connection."""
+    with sock, suppress(OSError):
+        while await asyncio.get_running_loop().sock_recv(sock, PIECE_BYTES):
+            pass
 
 
 async def _packets(path: str, size: int, *, order: bytes = b"", greeting: int = 0) -> AsyncIterator[bytes]:

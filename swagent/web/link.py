@@ -13,8 +13,12 @@ Facts = Mapping[str, Any]
 class Installer(Protocol):
     """The installer as a door sees it. Every call raises ``TransportError`` when nobody is there."""
 
-    async def install(self, name: str) -> socket.socket:
-        """Ask for an install of what is then written to the socket, until it is closed.
+    async def install(self, name: str, *, decides: bool) -> socket.socket:
+        """Ask for an install of what is then written to the socket, until its writing side is shut.
+
+        Args:
+            name: how messages call it.
+            decides: whether somebody is there to answer questions.
 
         Raises:
             Busy: an update is running.
@@ -31,6 +35,22 @@ class Installer(Protocol):
 
         Raises:
             SwagentError: there is none, or it cannot.
+        """
+        ...
+
+    async def answer(self, question: str, answer: str) -> None:
+        """Answer a question of the update that runs.
+
+        Raises:
+            SwagentError: it is not asked, or that is no answer.
+        """
+        ...
+
+    async def fetch(self, url: str) -> None:
+        """Have the device fetch an update and install it.
+
+        Raises:
+            SwagentError: nobody here fetches, or not this.
         """
         ...
 

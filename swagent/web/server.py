@@ -6,7 +6,7 @@ import json
 import logging
 import socket
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TypeVar, cast
 
@@ -214,6 +214,8 @@ class WebServer:
             ("/restart", "POST", self._restart),
             ("/api/image", "POST", self._look),
             ("/api/cancel", "POST", self._cancel),
+            ("/api/answer", "POST", self._answer_question),
+            ("/api/fetch", "POST", self._fetch),
             ("/api/device", "GET", self._device),
         ):
             if path.endswith(end):
@@ -232,7 +234,7 @@ class WebServer:
             upload = await begin(
                 request, silence_s=self._options.silence_s, max_bytes=self._options.upload_max_bytes
             )
-            to = await self._installer.install(upload.name)
+            to = await self._installer.install(upload.name, decides=request.query.get("decides") == "yes")
         except SwagentError as exc:
             self._log("warn", f"an upload was not taken: {exc.message}")
             why = f"{exc.message}\n" + (f"{exc.hint}\n" if exc.hint else "")
@@ -263,12 +265,16 @@ class WebServer:
     async def _forward(self, upload: Upload, to: socket.socket) -> None:
         with to:
             self._tell_upload()
-            await upload.forward(
-                to,
-                silence_s=self._options.silence_s,
-                max_bytes=self._options.upload_max_bytes,
-                tell=self._tell_progress,
-            )
+            try:
+                await upload.forward(
+                    to,
+                    silence_s=self._options.silence_s,
+                    max_bytes=self._options.upload_max_bytes,
+                    tell=self._tell_progress,
+                )
+            finally:  # early, when it was cut: then the archive has no end
+                with contextlib.suppress(OSError):
+                    to.shutdown(socket.SHUT_WR)
 
     async def _reason(self) -> str:
         """Why the installer stopped reading."""
@@ -305,6 +311,15 @@ class WebServer:
                 return _fault(409, exc.message, exc.hint)
             self._forwarding.cancel()
         return web.json_response({})
+
+    async def _answer_question(self, request: web.Request) -> web.StreamResponse:
+        form = await request.post()
+        question, answer = str(form.get("question", "")), str(form.get("answer", ""))
+        return await _done(self._installer.answer(question, answer))
+
+    async def _fetch(self, request: web.Request) -> web.StreamResponse:
+        form = await request.post()
+        return await _done(self._installer.fetch(str(form.get("url", ""))))
 
     async def _device(self, request: web.Request) -> web.StreamResponse:
         facts = await self._ask("device")
@@ -363,6 +378,14 @@ class _Forward(logging.Handler):
         theirs = isinstance(error, (HttpProcessingError, OSError))  # a request that is none, or was cut
         level = "error" if record.levelno >= logging.ERROR and not theirs else "debug"
         self._tell(level, ascii(f"{record.getMessage()}{f': {error!r}' if error else ''}")[1:-1][:400])
+
+
+async def _done(doing: Awaitable[None]) -> web.Response:
+    try:
+        await doing
+    except SwagentError as exc:
+        return _fault(409, exc.message, exc.hint)
+    return web.json_response({})
 
 
 def _fault(status: int, message: str, hint: str = "") -> web.Response:

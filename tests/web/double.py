@@ -34,15 +34,17 @@ class Double:
         self.post_update_works = True
         self.uploads: list[tuple[str, int, str]] = []
         self.restarts = 0
+        self.answers: list[str] = []
+        self.fetched: list[str] = []
         self.asked: list[tuple[str, bytes]] = []
-        self.answer: Facts | SwagentError = {}
+        self.facts: Facts | SwagentError = {}
         self.ended = asyncio.Event()
         self._progress: asyncio.Queue[Progress] = asyncio.Queue()
         self._notices: asyncio.Queue[Notification] = asyncio.Queue()
         self._events: asyncio.Queue[Facts] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def install(self, name: str) -> socket.socket:
+    async def install(self, name: str, *, decides: bool) -> socket.socket:
         if self.refusal is not None:
             raise self.refusal
         ours, theirs = socket.socketpair()
@@ -71,11 +73,21 @@ class Double:
     async def cancel(self) -> None:
         raise NotAcknowledged("no update can be cancelled now")
 
+    async def answer(self, question: str, answer: str) -> None:
+        if question != "q1":
+            raise NotAcknowledged("there is no such question, or it has been answered")
+        self.answers.append(answer)
+
+    async def fetch(self, url: str) -> None:
+        if not url:
+            raise NotAcknowledged("there is no such child process")
+        self.fetched.append(url)
+
     async def ask(self, question: str, data: bytes = b"") -> Facts:
         self.asked.append((question, data))
-        if isinstance(self.answer, SwagentError):
-            raise self.answer
-        return self.answer
+        if isinstance(self.facts, SwagentError):
+            raise self.facts
+        return self.facts
 
     def say(self, *news: Progress | Notification | Facts) -> None:
         """Tell whoever follows."""

@@ -74,7 +74,7 @@ def by_a_stranger(keys: KeyRing) -> KeyRing:
     return replace(keys, key=keys.stranger_key, cert=keys.stranger_cert)
 
 
-def big_image(folder: Path, keys: KeyRing, size_bytes: int) -> Path:
+def big_image(folder: Path, keys: KeyRing, size_bytes: int, how: str = "installed-directly = true;") -> Path:
     """An image with a file of so many zeros, which never lie in memory."""
     need("cpio")
     work = folder / "big"
@@ -84,7 +84,7 @@ def big_image(folder: Path, keys: KeyRing, size_bytes: int) -> Path:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     (work / "sw-description").write_text(
         f"""software = {{ version = "1.0.1"; hardware-compatibility = [ "1.0" ]; files = ( {{ filename = "file";
-        path = "{folder}/target"; sha256 = "{digest}"; installed-directly = true; }} ); }}"""
+        path = "{folder}/target"; sha256 = "{digest}"; {how} }} ); }}"""
     )
     must(
         ["openssl", "cms", "-sign", "-in", "sw-description", "-out", "sw-description.sig", "-signer", keys.cert,

@@ -415,3 +415,20 @@ def test_people_log_in_with_a_token(browser: Any, tmp_path: Path, key_ring: KeyR
         page.wait_for_selector("#ended:not([hidden])")
         assert page.inner_text("#ended-title") == "Installed 1.0.1"
         page.context.close()
+
+
+def test_user_data_that_cannot_be_written_are_decided_on_in_the_page(
+    browser: Any, tmp_path: Path, key_ring: KeyRing
+) -> None:
+    (tmp_path / "target").mkdir()  # where a file is to go
+    image = big_image(tmp_path, key_ring, 100_000, 'properties = { user-data = "true"; };')
+    with served(tmp_path, key_ring) as there:
+        anna, bob = Visitor(browser, there), Visitor(browser, there, viewport=NARROW)
+        anna.installs(image)
+        for visitor in (anna, bob):
+            visitor.reads("#question", "could not be written")
+        bob.shot("working-question-phone")
+        bob.page.click("text=Go on without it")
+        for visitor in (anna, bob):
+            visitor.sees("ended", "Installed 1.0.1")
+            visitor.leaves()

@@ -259,16 +259,16 @@ def test_a_page_that_comes_late_sees_what_is_going_on() -> None:
 
 def test_questions_go_to_the_installer() -> None:
     async def work(client: aiohttp.ClientSession, base: str, double: Double) -> None:
-        double.answer = {"version": "1"}
+        double.facts = {"version": "1"}
         async with client.get(f"{base}/api/device") as answer:
             assert await answer.json() == {"version": "1"}
         async with client.post(f"{base}/api/image", data=b"head") as answer:
             assert await answer.json() == {"version": "1"}
-        double.answer = Busy("no", hint="later")
+        double.facts = Busy("no", hint="later")
         async with client.post(f"{base}/api/image", data=b"head") as answer:
             assert answer.status == 422
             assert await answer.json() == {"error": {"class": "Busy", "message": "no", "hint": "later"}}
-        double.answer = ArchiveError("the file ends in the middle of a member")
+        double.facts = ArchiveError("the file ends in the middle of a member")
         for size, status in ((4, 422), (5, 200)):
             async with client.post(f"{base}/api/image?size={size}", data=b"head") as answer:
                 assert answer.status == status
@@ -277,6 +277,22 @@ def test_questions_go_to_the_installer() -> None:
             assert answer.status == 413
 
     assert run(work).asked == [("device", b""), *[("image", b"head")] * 4]
+
+
+def test_answers_and_addresses_go_to_the_installer() -> None:
+    async def work(client: aiohttp.ClientSession, base: str, double: Double) -> None:
+        for path, form, status in (
+            ("answer", {"question": "q1", "answer": "force"}, 200),
+            ("answer", {"question": "q2", "answer": "force"}, 409),
+            ("answer", {}, 409),
+            ("fetch", {"url": "http://host/up.swu"}, 200),
+            ("fetch", {}, 409),
+        ):
+            async with client.post(f"{base}/api/{path}", data=form) as answer:
+                assert (path, form, answer.status) == (path, form, status)
+
+    double = run(work)
+    assert (double.answers, double.fetched) == (["force"], ["http://host/up.swu"])
 
 
 def test_a_folder_can_be_served_in_place_of_the_page(tmp_path: Path) -> None:

@@ -124,8 +124,9 @@ function hear(news) {
 
 function take(event) {
   const isVerdict = event.event === "update.verdict";
-  if (!event.session && !isVerdict && !(event.event === "log" && update)) return; // of the daemon, not of an update
-  if (event.event === "update.started" || !update || (isVerdict && update.verdict)) {
+  const begins = event.event === "update.started" || (isVerdict && (!update || update.verdict)) || (!update && event.session);
+  if (!begins && !update) return; // of the daemon, not of an update
+  if (begins) {
     update = { session: event.session, started: event.time, source: event.source, artifacts: new Map(), log: [], step: 0, steps: 0 };
     if (event.event === "update.started") [dismissed, asked] = [null, null]; // what was found in a file may be over now
   }
@@ -144,7 +145,12 @@ function take(event) {
     known.reason = event.reason || known.reason;
     known.phase = event.phase;
     update.artifacts.set(event.artifact, known);
+  } else if (event.event === "update.asked") {
+    update.question = event;
+  } else if (event.event === "update.answered") {
+    update.question = null;
   } else if (isVerdict) {
+    update.question = null;
     update.verdict = event;
   }
   const text = line(event);
@@ -226,7 +232,7 @@ function render() {
 function renderIdle() {
   const waits = device && device.pending;
   show("standing", !device ? "" : waits ? `${device.state.replace(/:.*/s, "")} was installed and is not confirmed yet: restart the device, or wait for its checks.` : "");
-  $("fetch").hidden = !(device && device.fetches);
+  $("fetch").hidden = !(device && (device.children || []).some((child) => child.name === "download" && child.pid));
 }
 
 function renderAsked() {
@@ -281,8 +287,25 @@ function renderWorking() {
   else $("whole").value = part * 100;
   $("percent").textContent = part === null ? "" : `${Math.floor(part * 100)} %`;
   renderClock(part);
+  renderQuestion(runs && runs.question);
   renderArtifacts("artifacts", runs, true);
   $("cancel").disabled = lost;
+}
+
+const ANSWERS = { yes: "Yes", no: "No", force: "Write it by force", skip: "Go on without it", fail: "Let the update fail" };
+
+function renderQuestion(asks) {
+  const box = $("question");
+  const id = asks ? asks.question : "";
+  if (box.dataset.question === id) return;
+  box.dataset.question = id;
+  box.hidden = !asks;
+  if (!asks) return;
+  box.children[0].textContent = asks.message;
+  box.children[1].replaceChildren(...asks.answers.map((answer) => make("button", { class: "plain", onclick: async () => {
+    const told = await ask("api/answer", { method: "POST", body: new URLSearchParams({ question: id, answer }) }).catch((problem) => ({ error: problem }));
+    if (told.error) show("cancel-why", sentence(told.error.message));
+  } }, ANSWERS[answer] || answer)));
 }
 
 function renderClock(part) {
@@ -327,7 +350,8 @@ function renderArtifacts(list, from, bars) {
   });
 }
 
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+// As a sentence; a name that it begins with stays as it is.
+const sentence = (text, name) => (name && text.startsWith(name) ? text : text.charAt(0).toUpperCase() + text.slice(1)) + (/[.!?]$/.test(text) ? "" : ".");
 const TITLES = {
   installed: "Installed", checked: "Checked: all is well", "nothing-to-do": "Nothing to do: all of it is installed already",
   refused: "Refused: nothing was changed", cancelled: "Cancelled", failed: "The update failed",
@@ -340,7 +364,7 @@ function renderEnded() {
   $("ended-title").textContent = verdict.result === "installed" ? `Installed ${version}`.trim() : TITLES[verdict.result] || sentence(verdict.result);
   $("ended-title").className = good ? "good" : "bad";
   const error = verdict.error;
-  show("reason", error ? sentence(error.message) : `${verdict.selection ? `Written to ${verdict.selection}, ` : "It took "}${verdict.selection ? "in " : ""}${duration(verdict.seconds || 0)}.`);
+  show("reason", error ? sentence(error.message, error.artifact) : `${verdict.selection ? `Written to ${verdict.selection}, ` : "It took "}${verdict.selection ? "in " : ""}${duration(verdict.seconds || 0)}.`);
   const next = verdict.next || (error && error.hint) || "";
   show("next", next ? `Next: ${next}${/[.!?]$/.test(next) ? "" : "."}` : "");
   renderArtifacts("results", sending && sending.problem ? null : update, false);
@@ -432,7 +456,7 @@ async function install() {
   form.append("file", file, file.name);
   render();
   try {
-    const answer = await fetch("upload", { method: "POST", body: form, credentials: "same-origin" });
+    const answer = await fetch("upload?decides=yes", { method: "POST", body: form, credentials: "same-origin" });
     const text = (await answer.text()).trim();
     if (!answer.ok && (answer.status === 500 || !(update && (!update.verdict || update.verdict.exit_code))))
       mine.problem = problem("refused", text.replace(/^Failed to queue command\s*/, "") || `the device answered ${answer.status}`, "");
@@ -465,6 +489,12 @@ $("sure").addEventListener("close", async () => {
 $("file").addEventListener("change", () => { choose($("file").files[0]); $("file").value = ""; });
 $("install").addEventListener("click", install);
 $("drop-it").addEventListener("click", () => { asked = null; render(); });
+$("fetch").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const told = await ask("api/fetch", { method: "POST", body: new URLSearchParams({ url: $("url").value }) }).catch((problem) => ({ error: problem }));
+  show("trouble", told.error ? sentence(`it is not fetched: ${told.error.message}`) : "");
+  say(told.error ? $("trouble").textContent : "The device fetches it.");
+});
 $("cancel").addEventListener("click", async () => {
   const told = await ask("api/cancel", { method: "POST" }).catch((problem) => ({ error: { message: problem.message } }));
   if (told.error) show("cancel-why", sentence(told.error.message));
