@@ -81,7 +81,8 @@ class Digest:
                 )
             )
         )
-        right = hmac.compare_digest(wanted.encode(), pairs.get("response", "").lower().encode())
+        given_response = pairs.get("response", "").lower().encode("utf-8", "surrogateescape")
+        right = hmac.compare_digest(wanted.encode(), given_response)
         if password is None or not right or pairs.get("realm") != self._realm:
             return Verdict.WRONG
         return Verdict.GOOD if self._fresh(nonce) and self._first_use(nonce, count) else Verdict.STALE
