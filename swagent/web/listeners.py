@@ -53,11 +53,11 @@ class Listeners:
             protocols=(wanted,) if wanted.isascii() and wanted.isprintable() and wanted else (),
         )
         queue: asyncio.Queue[str | None] = asyncio.Queue(QUEUE_MAX)
-        self._queues.add(queue)
+        for frame in first:
+            queue.put_nowait(frame)
+        self._queues.add(queue)  # now, so that nothing is lost between the two
         try:
             await socket.prepare(request)
-            for frame in first:
-                queue.put_nowait(frame)
             sender = asyncio.create_task(_send(socket, queue))
             try:
                 async for _ in socket:

@@ -177,6 +177,19 @@ def test_a_bad_artifact_fails_with_its_reason_and_the_next_step(
         anna.leaves()
 
 
+def test_a_target_that_fails_while_much_is_still_to_come_is_told_with_its_reason(
+    browser: Any, tmp_path: Path, key_ring: KeyRing
+) -> None:
+    (tmp_path / "target").mkdir()
+    image = big_image(tmp_path, key_ring, 64 << 20)
+    with served(tmp_path, key_ring) as there:
+        anna = Visitor(browser, there)
+        anna.installs(image)
+        anna.sees("ended", "failed")
+        anna.reads("#reason", "directory")
+        anna.leaves()
+
+
 def test_two_browsers_see_the_same_and_one_is_loaded_anew_in_the_middle(
     browser: Any, tmp_path: Path, key_ring: KeyRing
 ) -> None:

@@ -201,10 +201,16 @@ function share() {
 function stateNow() {
   const runs = update && !update.verdict;
   if (runs || upload || (sending && !sending.over)) return "working";
-  if (sending && sending.problem) return "ended";
+  if (trouble()) return "ended";
   if (asked) return "asked";
   if (update && update.verdict && update.session !== dismissed) return "ended";
   return "idle";
+}
+
+// What went wrong with our own upload, unless the device has told how that update ended: it knows better.
+function trouble() {
+  const told = update && update.verdict && update.session !== (sending && sending.before);
+  return sending && !told ? sending.problem : null;
 }
 
 // ---- what is seen
@@ -358,7 +364,7 @@ const TITLES = {
 };
 
 function renderEnded() {
-  const verdict = sending && sending.problem ? sending.problem : update.verdict;
+  const verdict = trouble() || update.verdict;
   const good = verdict.exit_code === 0;
   const version = verdict.version || "";
   $("ended-title").textContent = verdict.result === "installed" ? `Installed ${version}`.trim() : TITLES[verdict.result] || sentence(verdict.result);
@@ -367,7 +373,7 @@ function renderEnded() {
   show("reason", error ? sentence(error.message, error.artifact) : `${verdict.selection ? `Written to ${verdict.selection}, ` : "It took "}${verdict.selection ? "in " : ""}${duration(verdict.seconds || 0)}.`);
   const next = verdict.next || (error && error.hint) || "";
   show("next", next ? `Next: ${next}${/[.!?]$/.test(next) ? "" : "."}` : "");
-  renderArtifacts("results", sending && sending.problem ? null : update, false);
+  renderArtifacts("results", trouble() ? null : update, false);
   const needed = update && update.plan && update.plan.reboot !== false;
   $("restart-now").hidden = verdict.result !== "installed" || !needed;
   $("keep-log").hidden = !(update && update.log.length);
@@ -450,7 +456,7 @@ async function choose(file) {
 
 async function install() {
   const file = asked.file;
-  const mine = sending = { over: false, problem: null };
+  const mine = sending = { over: false, problem: null, before: update && update.session };
   asked = null;
   const form = new FormData();
   form.append("file", file, file.name);
@@ -458,13 +464,11 @@ async function install() {
   try {
     const answer = await fetch("upload?decides=yes", { method: "POST", body: form, credentials: "same-origin" });
     const text = (await answer.text()).trim();
-    if (!answer.ok && (answer.status === 500 || !(update && (!update.verdict || update.verdict.exit_code))))
-      mine.problem = problem("refused", text.replace(/^Failed to queue command\s*/, "") || `the device answered ${answer.status}`, "");
+    if (!answer.ok) mine.problem = problem("refused", text.replace(/^Failed to queue command\s*/, "") || `the device answered ${answer.status}`, "");
   } catch {
     mine.problem = problem("failed", "the connection broke while the file was being sent", "check the connection, then send the file again; what runs now is untouched");
   }
   mine.over = true;
-  if (mine.problem && update && update.verdict && update.verdict.exit_code && Date.parse(update.started) + 60000 > Date.now() + clockAhead && mine.problem.result === "failed") mine.problem = null;
   render();
 }
 
