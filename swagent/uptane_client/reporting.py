@@ -88,7 +88,7 @@ class Reporting:
             installation = _installation(results, hardware) if results else None
         else:  # these have no other place for it
             installation = None
-            failed = [result.message for result in results if result.code != OK]
+            failed = [result.message for result in results if result.code not in (OK, CANCELLED)]
             attacks = "\n".join(dict.fromkeys([*attacks.splitlines(), *failed]))
         known = timekeeper(parts).attested
         own = parts.vehicle.ecus()[who.serial]

@@ -181,3 +181,15 @@ def test_an_archive_in_the_middle_of_its_installation(unit: Unit, store: bool) -
     unit.slot.write_bytes(bytes(600_001))
     assert unit.cycle(checkpoint=flow.checkpoint) == "pending"
     assert unit.env.get("slot") == "b"
+
+
+def test_an_abort_is_no_attack(quick_path: Path) -> None:
+    """The reference's manifests have no place for results but among the attacks."""
+    world = World(quick_path, "ref-der").started()
+    world.order(PRIMARY)
+    flow = Flow(str(world.folder), sleep=never)
+    mirror = OneStream(lambda: Asking(FIRMWARE, flow.ask_abort))
+    with pytest.raises(LocallyAborted):
+        through(world, mirror, mirror, checkpoint=flow.checkpoint).cycle()
+    report = world.codec.decode_vehicle_report(world.service.taken[-1]).content
+    assert world.codec.decode_ecu_report(report.ecus[PRIMARY][0]).content.attacks == ""
