@@ -95,7 +95,9 @@ def read_list(path: str) -> Listed:
     if unknown:
         raise SettingsError(
             f"{path}: there is no kind of Secondary called {unknown[0]!r} here",
-            hint="known are " + ", ".join(_KINDS),
+            hint="known are "
+            + ", ".join(_KINDS)
+            + ("; aktualizr's own protocol is not spoken" * ("IP" in unknown)),
         )
     virtual = (
         *(_virtual(item, path) for item in _items(tree, "virtual", path)),

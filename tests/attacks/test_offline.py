@@ -1,6 +1,7 @@
 """Updates from a medium (PURE-2): what may be installed, and how a medium, or whoever signs for it, may lie."""
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from swagent.errors import AttestedTimeError, SettingsError, SwagentError
 from swagent.model import Outcome
 from swagent.testing.media import OfflineSimulator, write_medium
+from swagent.testing.powercut import cuts
 from swagent.testing.repositories import DAY_S, RepoSimulator, image_target
 from swagent.uptane.errors import (
     BadEcuId,
@@ -44,6 +46,8 @@ from swagent.uptane.metadata import (
 )
 from swagent.uptane_client.carried import CarriedPrimary
 from swagent.uptane_client.medium import Medium, MediumSource
+from tests.faults.traced import recorded
+from tests.uptane_client.test_powercut import CutOff, close, open_again
 from tests.uptane_client.world import HARDWARE, PRIMARY, TCU, World
 
 from .scenes import kept, nothing_installed, refuses, running
@@ -645,3 +649,38 @@ def test_what_runs_is_untouched_by_all_that(quick_path: Path) -> None:
     carried.images["info.img"] = b"forged"
     carried.not_installed(SwagentError)
     assert running(carried.world) == before
+
+
+@pytest.mark.parametrize(
+    "share", [pytest.param(1.0, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]), 8 / 1000]
+)
+def test_power_cuts(quick_path: Path, share: float) -> None:
+    """Keys rotate, an image is installed; whatever a cut leaves, the medium can be taken again."""
+    (quick_path / "vehicle").mkdir()
+    carried = Carried(quick_path / "vehicle", "tuf1")
+    carried.director.rotate(ROOT, *OFFLINE_ROLES)
+    carried.image.rotate(SNAPSHOT, TARGETS)
+    carried.publish()
+    carried.write()
+    world = carried.world
+    close(world)
+
+    def work() -> None:
+        open_again(world)
+        assert carried.cycle() == "installed"
+
+    recording = recorded(carried.world.folder, quick_path / "trace", work)
+    dice = random.Random(1)
+    found = [cut for cut in cuts(recording, by_chance=2, seed=1) if dice.random() < share]
+    assert found
+    for cut, tree in recording.crashes(found):
+        close(world)
+        tree.restore(world.folder)
+        open_again(world)
+        world.installers = {serial: CutOff(done=bool(cut.point % 2)) for serial in (PRIMARY, TCU)}
+        story = recording.story(cut)
+        assert carried.cycle() in ("installed", "nothing-to-do"), story
+        assert world.memory.ecus()[PRIMARY].installed.path == "info.img", story
+        assert world.metadata.load(DIRECTOR, OFFLINE_SNAPSHOT) == carried.director.offline_snapshot, story
+        world.primary().cycle()
+        assert not world.memory.results(untold=True)[1], story

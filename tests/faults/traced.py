@@ -165,10 +165,11 @@ class _Reading:
             self._note("unlink", paths[0], self._names.pop(paths[0]))
 
     def _place(self, words: str, text: str) -> str | None:
-        """A path below the root; those relative to a folder that is open are not used by what is recorded here."""
-        path = self._below(text)
-        assert path is not None or os.path.isabs(text) or words.startswith(("AT_FDCWD", '"'))
-        return path
+        """A path below the root, None when it leads elsewhere."""
+        if os.path.isabs(text) or not words[0].isdigit():
+            return self._below(text)
+        base = self._open.get(_first(words))
+        return os.path.normpath(os.path.join(base, text)) if isinstance(base, str) else None
 
     def _below(self, text: str) -> str | None:
         full = os.path.normpath(text)
