@@ -1,7 +1,7 @@
 """The same stories with our small hawkBit and with the real one: so ours is faithful, and the client right.
 
 The real one is built by ``tools/hawkbit-server/build``; HAWKBIT_SERVER_JAR may name its jar, or that of another one
-with the same interfaces.
+with the same interfaces, HAWKBIT_SERVER_URL one that runs already and may be played with.
 """
 
 import os
@@ -31,6 +31,10 @@ START_S = 600
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Management]:
     """The real one, started once."""
+    running = os.environ.get("HAWKBIT_SERVER_URL")
+    if running:
+        yield _prepared(Management(running))
+        return
     if shutil.which("java") is None or not JAR.exists():
         pytest.skip("needs Java and hawkBit's server: tools/hawkbit-server/build")
     folder = tmp_path_factory.mktemp("hawkbit")
@@ -45,11 +49,15 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Management]:
         try:
             management = Management(f"http://localhost:{port}")
             _wait(management, server)
-            management.call("PUT", "system/configs/authentication.targettoken.enabled", {"value": True})
-            yield management
+            yield _prepared(management)
         finally:
             server.terminate()
             server.wait(60)
+
+
+def _prepared(management: Management) -> Management:
+    management.call("PUT", "system/configs/authentication.targettoken.enabled", {"value": True})
+    return management
 
 
 def _wait(management: Management, server: "subprocess.Popen[bytes]") -> None:
