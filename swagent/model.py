@@ -371,6 +371,7 @@ class InstallRequest(NamedTuple):
         verified: whether all of it was verified before; of what comes as it is fetched nothing may be committed before
             the last read, and nothing written over what runs.
         checkpoint: called between pieces; may wait, and may raise to stop.
+        info: what programs that follow it are told, "" for nothing.
     """
 
     name: str
@@ -381,6 +382,7 @@ class InstallRequest(NamedTuple):
     correlation_id: str = ""
     verified: bool = True
     checkpoint: Callable[[], None] = lambda: None
+    info: str = ""
 
 
 class Outcome(NamedTuple):

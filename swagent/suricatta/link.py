@@ -18,6 +18,7 @@ TICK_S = 0.2
 LINE_BYTES_MAX = 4 * 1024 * 1024
 VERDICT_S = 10.0
 """How long the verdict may take to come when the connection is cut by the other end."""
+INFO_MAX = 500
 NOT_AVAILABLE = "4"
 
 
@@ -43,6 +44,8 @@ class InstallerLink:
         }
         if request.length_bytes is not None:
             order["length"] = request.length_bytes
+        if len(request.info) <= INFO_MAX:  # it only helps people; what is too long is left away
+            order["info"] = request.info
         sha256 = request.hashes.get("sha256")
         if sha256:
             order["hashes"] = {"sha256": sha256}

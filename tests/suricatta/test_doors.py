@@ -5,12 +5,13 @@ import os
 import random
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from swagent.ipc import ChildCommand, Origin
+from swagent.ipc import ChildCommand, Origin, Progress, Status, progress
 from swagent.testing.hawkbit import Action, serving
 from swagent.testing.hawkbit import Hawkbit as Server
 from tests.daemon.running import Running, daemon, until
@@ -68,6 +69,22 @@ def installed(unit: Unit) -> int:
     """How many updates the journal knows."""
     text = (unit.state / "journal.json").read_text() if (unit.state / "journal.json").exists() else "{}"
     return len(json.loads(text).get("updates", []))
+
+
+def test_what_follows_it_is_told_who_wants_it(server: Server, unit: Unit) -> None:
+    with daemon(unit.folder, *unit.options(), "-u", words(server)) as running:
+        heard = progress(str(running.folder / "swupdateprog"), patience_s=60)
+        first = threading.Thread(target=lambda: found.append(next(heard)), daemon=True)
+        found: list[Progress] = []
+        first.start()
+        polls = server.state.polls
+        until(lambda: server.state.polls > polls + 1, "polls, by when it listens")
+        action = assigned(server, unit)
+        until(lambda: "All Chunks Installed." in action.messages, "the update")
+        first.join(60)
+        assert (found[0].status, found[0].origin) == (Status.START, Origin.SURICATTA)
+        info = json.loads(found[0].info)
+        assert (info["server"], info["id"], info["update"]) == ("hawkbit", str(action.number), "forced")
 
 
 def test_the_whole_cycle(server: Server, unit: Unit) -> None:

@@ -66,7 +66,8 @@ def test_success_is_told_when_the_update_is_confirmed_and_not_before(
     assert unit.installer.whole == [SWU]
     assert told(server) == INSTALLED
     request = unit.installer.requests[0]
-    assert (request.name, request.length_bytes, request.origin) == ("update.swu", len(SWU), "hawkbit")
+    assert (request.name, request.length_bytes, request.origin) == ("update.swu", len(SWU), "suricatta")
+    assert json.loads(request.info)["id"] == str(action.number)
     assert set(request.hashes) == {"sha256", "sha1", "md5"}
     backend.step()
     unit.start().step()
