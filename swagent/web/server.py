@@ -61,7 +61,7 @@ class WebServer:
         self._installer = installer
         self._log = log
         self._clock = SystemClock()
-        self._guard = Guard(options, self._clock.now_s)
+        self._guard = Guard(options, self._clock.monotonic_s)
         self._files: Page | Folder = Folder(options.root, listing=options.listing) if options.root else Page()
         self._tls = (
             server_context(
@@ -177,7 +177,7 @@ class WebServer:
         self._board.pin(event)
         self._page.tell(json.dumps(event))
         if event.get("event") == "update.started":
-            self._verdict.clear()
+            self._await_verdict()
         elif event.get("event") == "update.verdict":
             error = event.get("error")
             self._verdict_text = str(error.get("message", "")) if isinstance(error, dict) else ""
@@ -240,14 +240,14 @@ class WebServer:
             why = f"{exc.message}\n" + (f"{exc.hint}\n" if exc.hint else "")
             return web.Response(status=500, text=f"Failed to queue command\n{why}")
         self._upload = upload
-        self._verdict.clear()
-        self._forwarding = asyncio.create_task(self._forward(upload, to))
+        self._await_verdict()
+        forwarding = self._forwarding = asyncio.create_task(self._forward(upload, to))
         try:
-            await self._forwarding
+            await forwarding
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is not None and current.cancelling():
-                self._forwarding.cancel()
+                forwarding.cancel()
                 raise
             return web.Response(status=409, text="The update was cancelled.\n")
         except InstallerLeft:
@@ -256,8 +256,9 @@ class WebServer:
             self._log("warn", f"{upload.name}: {exc.message} after {upload.done_bytes} bytes")
             return web.Response(status=400)  # nobody reads it
         finally:
-            self._upload = self._forwarding = None
-            self._tell_upload()
+            if self._upload is upload:  # else the next one has begun
+                self._upload = self._forwarding = None
+                self._tell_upload()
         response = web.Response(text=f"Ok, {upload.name} - {upload.done_bytes} bytes.\r\n")
         response.force_close()
         return response
@@ -275,6 +276,10 @@ class WebServer:
             finally:  # early, when it was cut: then the archive has no end
                 with contextlib.suppress(OSError):
                     to.shutdown(socket.SHUT_WR)
+
+    def _await_verdict(self) -> None:
+        self._verdict.clear()
+        self._verdict_text = ""
 
     async def _reason(self) -> str:
         """Why the installer stopped reading."""

@@ -284,6 +284,17 @@ def test_a_login_is_good_once_and_for_an_hour() -> None:
     assert "stale=true" in digest.challenge(stale=True)
 
 
+def test_what_is_forgotten_is_not_good_again() -> None:
+    time = Time()
+    digest = Digest(REALM, {"anna": md5(f"anna:{REALM}:secret")}, time)
+    first = digest.challenge()
+    assert digest.check("POST", "/u", answer_to(first)) is Verdict.GOOD
+    for _ in range(1024):
+        time.now_s += 1
+        assert digest.check("POST", "/u", answer_to(digest.challenge())) is Verdict.GOOD
+    assert digest.check("POST", "/u", answer_to(first)) is Verdict.STALE
+
+
 def test_how_logins_are_read() -> None:
     assert read_pairs('a="x\\"y", b=z,c=') == {"a": 'x"y', "b": "z", "c": ""}
     for text in (
