@@ -108,7 +108,7 @@ def test_a_good_update_from_choosing_it_to_the_verdict(
         anna.page.wait_for_selector("#history:not([hidden])")
         assert "1.0.1" in anna.text("#history")
         anna.page.click("#log summary")
-        assert "signed by Tests" in anna.text("#lines")
+        anna.reads("#lines", "signed by Tests")
         anna.shot("ended-installed")
         with anna.page.expect_download() as download:
             anna.page.click("#keep-log")

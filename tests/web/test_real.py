@@ -7,13 +7,13 @@ import os
 import pwd
 import re
 import signal
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import aiohttp
 import pytest
 
+from swagent.ipc import Request
 from tests.conftest import KeyRing
 from tests.daemon.running import signed_image, until
 from tests.net.authority import Authority
@@ -83,18 +83,12 @@ def test_what_is_refused(tmp_path: Path, key_ring: KeyRing) -> None:
         assert {"type": "status", "status": "FAILURE"} in heard
         assert "not among the trusted" in "".join(each.get("text", "") for each in heard)
         assert not there.target.exists()
-        slow = subprocess.Popen(
-            ["curl", "-s", "--limit-rate", "100", "-F", f"file=@{image}", f"{there.base}/upload"]
-        )
-        try:
-            until(lambda: not there.idle(), "the slow upload")
+        with there.daemon.client.install(Request()) as other:
+            other.send(image.read_bytes()[:100])
             status, body = upload(there, image)
             assert (status, body.splitlines()[0]) == ("500", "Failed to queue command")
             assert "another update is running" in body
-        finally:
-            slow.kill()
-            slow.wait()
-        until(lambda: upload(there, image)[0] == "200", "the end of the slow upload")
+        until(lambda: upload(there, image)[0] == "200", "the end of the other one")
         until(there.target.exists, "the target")
 
 
@@ -121,6 +115,7 @@ def test_memory_does_not_grow_with_an_upload_and_nothing_is_kept_in_files(
         assert there.target.stat().st_size == size_bytes
 
 
+@pytest.mark.slow
 def test_a_gateway_forwards_an_update_to_it(tmp_path: Path, key_ring: KeyRing) -> None:
     """The handler ``swuforward`` at the other end: SWUpdate's protocol from both sides."""
     panel, gateway = tmp_path / "panel", tmp_path / "gateway"
@@ -173,6 +168,7 @@ def gives_up_its_rights(tmp_path: Path, key_ring: KeyRing) -> None:
         assert facts["hardware"] == "board rev 1.0"
 
 
+@pytest.mark.slow
 def test_it_is_back_after_any_end(tmp_path: Path, key_ring: KeyRing) -> None:
     image = signed_image(tmp_path, key_ring)
     with served(tmp_path, key_ring) as there:
