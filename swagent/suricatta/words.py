@@ -107,8 +107,9 @@ def read_suricatta(
             if found[0] not in STATES:
                 raise UsageError(f"-u: -c takes one of {', '.join(STATES)}, not {found[0][:20]!r}")
             rest["state"] = found[0]
-    if values.get(f"{_GROUPS[server]}.proxy") is True:
-        values[f"{_GROUPS[server]}.proxy"] = _proxy_of(environ)
+    for key, value in values.items():
+        if key.endswith(".proxy") and value is True:
+            values[key] = _proxy_of(environ)
     try:
         settings = layer(settings, values, origins="command line -u")
         for long, name in (("identify", "identify"), ("custom-http-header", "custom-http-headers")):
@@ -133,9 +134,6 @@ def read_download(text: str, settings: InstallSettings) -> InstallSettings:
         return layer(settings, values, origins="command line -d")
     except SettingsError as exc:
         raise UsageError(exc.message, hint=exc.hint) from exc
-
-
-_GROUPS = {"hawkbit": "hawkbit", "general": "gservice"}
 
 
 def server_of(settings: InstallSettings) -> str:
@@ -164,11 +162,11 @@ def _server(words: list[str], settings: InstallSettings) -> str:
             break
     else:
         name = server_of(settings)
-    if name == "lua":
-        raise UsageError("-u: the backend lua is not there", hint="known are hawkbit and general")
-    if name not in _SERVERS:
-        what = f"there is no backend {name[:40]!r}" if name else "which server? say -S"
-        raise UsageError(f"-u: {what}", hint="known are hawkbit and general")
+    from . import registry
+
+    if name not in _SERVERS and name not in registry():
+        what = f"the backend {name[:40]!r} is not there" if name else "which server? say -S"
+        raise UsageError(f"-u: {what}", hint=f"known are {', '.join(registry().names())}")
     return name
 
 

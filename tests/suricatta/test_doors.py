@@ -19,7 +19,7 @@ from tests.e2e.test_confirm import Unit
 from tests.net.authority import Authority
 from tests.net.server import Exchange
 from tests.net.server import serving as file_serving
-from tests.programs import PROJECT
+from tests.programs import PROJECT, Done, need
 
 UNIT = "unit-1"
 
@@ -159,6 +159,29 @@ def test_orders_of_local_clients(server: Server, unit: Unit) -> None:
         assert action.status == "finished" and action.messages == ["by hand"]
 
 
+def test_swupdates_own_program_gives_the_orders(server: Server, unit: Unit) -> None:
+    """Debian's swupdate-ipc, each word of it that is for a server."""
+    need("swupdate-ipc")
+    server.state.sleep = "01:00:00"
+    with daemon(unit.folder, *unit.options(), "-u", words(server, "-d"), private=True) as running:
+        pid_of(running, "suricatta")
+
+        def ipc(*order: str) -> Done:
+            return running.run("swupdate-ipc", *order)
+
+        assert "15" in ipc("gethawkbit").text
+        assert ipc("hawkbitcfg", "-t").ok
+        until(lambda: server.state.polls == 1, "a poll")
+        assert ipc("hawkbitcfg", "-p", "1").ok
+        assert ipc("hawkbitcfg", "-e").ok
+        until(lambda: server.state.polls > 2, "polls")
+        assert ipc("hawkbitcfg", "-d").ok
+        action = assigned(server, unit)
+        done = ipc("sendtohawkbit", str(action.number), "2", "success", "closed", "by hand", "and well")
+        assert done.ok, done.text
+        assert (action.status, action.messages) == ("finished", ["by hand", "and well"])
+
+
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_kill_9_of_the_door_again_and_again(server: Server, unit: Unit, seed: int) -> None:
     """Whenever it dies: in the end the update is installed, and the server is told so once it is confirmed."""
@@ -219,7 +242,7 @@ def test_a_client_names_an_address(unit: Unit) -> None:
 @pytest.mark.parametrize(
     ("option", "text", "message"),
     [
-        ("-u", "-S lua", "lua is not there"),
+        ("-u", "-S lua", "'lua' is not there"),
         ("-u", "-S hawkbit -z", "unknown option '-z'"),
         ("-d", "-q", "unknown option '-q'"),
     ],

@@ -1,5 +1,6 @@
 """Option strings: SWUpdate's words, laid over the settings."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,8 +84,8 @@ def test_which_server(groups: dict[str, Any], server: str) -> None:
     ("text", "message"),
     [
         ("-u http://x", "which server"),
-        ("-S lua", "lua is not there"),
-        ("-S nothing", "no backend 'nothing'"),
+        ("-S lua", "'lua' is not there"),
+        ("-S nothing", "'nothing' is not there"),
         ("-S", "which server"),
         ("-S hawkbit -c 4", "-c takes one of 0, 1, 2, 3, 6"),
         ("-S hawkbit -q", "unknown option '-q'"),
@@ -103,6 +104,18 @@ def test_what_makes_no_sense_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=None) as caught:
         read(text)
     assert message in caught.value.message
+
+
+def test_a_backend_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "acme-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[swagent.backends]\nacme = acme:make\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings, _ = read("-S acme -e")
+    assert settings.suricatta == {"server": "acme", "enable": True}
+    with pytest.raises(UsageError, match="unknown option '-t'"):
+        read("-S acme -t x")
 
 
 def test_a_proxy_that_nobody_names() -> None:
