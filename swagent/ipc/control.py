@@ -53,18 +53,21 @@ class Connection:
         path: of the socket.
         timeout_s: for connecting, and for each wait.
 
+    Attributes:
+        socket: the connected socket.
+
     Raises:
         TransportError: nobody listens there, or we may not.
     """
 
     def __init__(self, path: str, timeout_s: float | None) -> None:
         self.path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(timeout_s)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(timeout_s)
         try:
-            self._socket.connect(path)
+            self.socket.connect(path)
         except OSError as exc:
-            self._socket.close()
+            self.socket.close()
             raise TransportError(
                 f"cannot connect to {path}: {exc.strerror or exc}",
                 hint="does the daemon run, and may you use it?",
@@ -80,15 +83,15 @@ class Connection:
 
     def close(self) -> None:
         """Hang up."""
-        self._socket.close()
+        self.socket.close()
 
     def wait_for(self, timeout_s: float | None) -> None:
         """How long each wait may take from now on, None for ever."""
-        self._socket.settimeout(timeout_s)
+        self.socket.settimeout(timeout_s)
 
     def fileno(self) -> int:
         """The descriptor."""
-        return self._socket.fileno()
+        return self.socket.fileno()
 
     def send(self, data: bytes | memoryview) -> None:
         """Send all of it.
@@ -98,7 +101,7 @@ class Connection:
             DeadlineError: it does not take it.
         """
         try:
-            self._socket.sendall(data)
+            self.socket.sendall(data)
         except TimeoutError as exc:
             raise DeadlineError(f"{self.path} takes nothing any more") from exc
         except OSError as exc:
@@ -107,7 +110,7 @@ class Connection:
     def end(self) -> None:
         """Nothing more is sent; what comes can still be read."""
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            self.socket.shutdown(socket.SHUT_WR)
         except OSError as exc:
             raise TransportError(f"{self.path}: {exc.strerror}") from exc
 
@@ -128,7 +131,7 @@ class Connection:
     def receive_some(self, n_bytes: int) -> bytes:
         """What there is, at most so many bytes; nothing at the end."""
         try:
-            return self._socket.recv(n_bytes)
+            return self.socket.recv(n_bytes)
         except TimeoutError as exc:
             raise DeadlineError(f"{self.path} says nothing") from exc
         except OSError as exc:

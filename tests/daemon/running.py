@@ -168,16 +168,24 @@ def _started(
                     process.wait()
 
 
-def signed_image(folder: Path, keys: KeyRing, data: bytes = b"new content\n", *, more: str = "") -> Path:
-    """An update that both daemons take: writes ``data`` to ``folder/target``."""
+def signed_image(
+    folder: Path,
+    keys: KeyRing,
+    data: bytes = b"new content\n",
+    *,
+    name: str = "update.swu",
+    direct: bool = False,
+) -> Path:
+    """An update that both daemons take: writes ``data`` to ``folder/target``, as it comes if it is ``direct``."""
     import hashlib
 
     work = folder / "image"
     work.mkdir(exist_ok=True)
     (work / "file").write_bytes(data)
     (work / "sw-description").write_text(
-        f"""software = {{ version = "1.0.1"; hardware-compatibility = [ "1.0" ]; {more}
-        files = ( {{ filename = "file"; path = "{folder}/target"; sha256 = "{hashlib.sha256(data).hexdigest()}"; }} );
+        f"""software = {{ version = "1.0.1"; hardware-compatibility = [ "1.0" ];
+        files = ( {{ filename = "file"; path = "{folder}/target"; sha256 = "{hashlib.sha256(data).hexdigest()}";
+            installed-directly = {str(direct).lower()}; }} );
         }}"""
     )
     must(
@@ -185,7 +193,7 @@ def signed_image(folder: Path, keys: KeyRing, data: bytes = b"new content\n", *,
          "-inkey", keys.key, "-outform", "DER", "-nosmimecap", "-binary"],
         cwd=work,
     )  # fmt: skip
-    path = folder / "run" / "update.swu"
+    path = folder / "run" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(cpio(work, ["sw-description", "sw-description.sig", "file"]))
     return path
