@@ -39,7 +39,8 @@ exec "$@"
 
 def until(happened: Callable[[], object], what: str) -> None:
     """Wait for it."""
-    for _ in range(int(WAIT_S / 0.02)):
+    until_s = time.monotonic() + WAIT_S
+    while time.monotonic() < until_s:
         if happened():
             return
         time.sleep(0.02)
@@ -174,17 +175,30 @@ def signed_image(
     data: bytes = b"new content\n",
     *,
     name: str = "update.swu",
+    target: str = "",
     direct: bool = False,
+    more: str = "",
 ) -> Path:
-    """An update that both daemons take: writes ``data`` to ``folder/target``, as it comes if it is ``direct``."""
+    """An update that both daemons take: writes ``data`` to ``target``, or ``folder/target``.
+
+    Args:
+        folder: the update will be ``run/NAME`` below it.
+        keys: who signs.
+        data: of its only file.
+        name: of the update.
+        target: where the file goes.
+        direct: write it as it comes.
+        more: further entries of its description.
+    """
     import hashlib
 
     work = folder / "image"
     work.mkdir(exist_ok=True)
     (work / "file").write_bytes(data)
+    place, digest = target or f"{folder}/target", hashlib.sha256(data).hexdigest()
     (work / "sw-description").write_text(
-        f"""software = {{ version = "1.0.1"; hardware-compatibility = [ "1.0" ];
-        files = ( {{ filename = "file"; path = "{folder}/target"; sha256 = "{hashlib.sha256(data).hexdigest()}";
+        f"""software = {{ version = "1.0.1"; hardware-compatibility = [ "1.0" ]; {more}
+        files = ( {{ filename = "file"; path = "{place}"; sha256 = "{digest}";
             installed-directly = {str(direct).lower()}; }} );
         }}"""
     )
