@@ -4,6 +4,7 @@
 the control socket open that say nothing, says ``here``, and when all have heard of a success, how many messages came.
 """
 
+import os
 import selectors
 import socket
 import subprocess
@@ -23,11 +24,13 @@ class Load(NamedTuple):
 
     Attributes:
         peak_kib: of the daemon, the most memory that it had in its life so far.
+        cpu_s: what it has computed meanwhile.
         heard: messages that the crowd got.
     """
 
     seconds: float
     peak_kib: int
+    cpu_s: float
     heard: int
 
 
@@ -43,6 +46,7 @@ def measured(running: Running, image: Path, *, listeners: int = 0, idle: int = 0
         )
         assert crowd.stdout is not None
         assert crowd.stdout.readline() == "here\n"
+    cpu_s = _cpu_s(running)
     since_s = time.monotonic()
     with running.client.install(Request()) as upload, image.open("rb") as file:
         upload.socket.sendfile(file)
@@ -56,7 +60,12 @@ def measured(running: Running, image: Path, *, listeners: int = 0, idle: int = 0
         heard = int(told)
     status = Path(f"/proc/{running.process.pid}/status").read_text()
     peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-    return Load(seconds, int(peak), heard)
+    return Load(seconds, int(peak), _cpu_s(running) - cpu_s, heard)
+
+
+def _cpu_s(running: Running) -> float:
+    fields = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main(folder: str, listeners: int, idle: int) -> int:
@@ -75,13 +84,14 @@ def main(folder: str, listeners: int, idle: int) -> int:
     sys.stdout.flush()
     heard = 0
     waiting = listeners
+    buffer = bytearray(2408 * 2416)  # whole messages of both kinds
     while waiting:
         for key, _ in selector.select():
-            data = key.fileobj.recv(1 << 20)  # type: ignore[union-attr]  # they are sockets
-            assert data, "it was dropped"
-            assert len(data) % key.data == 0, "a message came in pieces"
-            heard += len(data) // key.data
-            statuses = (data[at] for at in range(4, len(data), key.data))
+            n = key.fileobj.recv_into(buffer)  # type: ignore[union-attr]  # they are sockets
+            assert n, "it was dropped"
+            assert n % key.data == 0, "a message came in pieces"
+            heard += n // key.data
+            statuses = (buffer[at] for at in range(4, n, key.data))
             waiting -= Status.SUCCESS in statuses
     sys.stdout.write(f"{heard}\n")
     return 0

@@ -44,7 +44,8 @@ rm -rf "$1/root/etc/machine-id" "$1/root/var/lib/swagent"
 shift 2
 trap 'stopped=1; kill $container' TERM
 while [ -z "$stopped" ]; do
-    systemd-nspawn --quiet --register=no --keep-unit --private-network --link-journal=no --console=pipe --kill-signal=SIGRTMIN+3 "$@" &
+    systemd-nspawn --quiet --register=no --keep-unit --private-network --link-journal=no --console=pipe \\
+        --kill-signal=SIGRTMIN+3 "$@" &
     container=$!
     wait $container || wait $container || true
 done
