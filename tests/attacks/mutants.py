@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 REFRESH, VEHICLE = "uptane_client/test_refresh.py", "uptane_client/test_vehicle.py"
 ENCRYPTED = "attacks/test_encrypted.py"
+MANIFESTS = "attacks/test_manifests.py"
 ROLES, DIRECTOR, MIRRORS = "attacks/test_roles.py", "attacks/test_director.py", "attacks/test_mirrors.py"
 DELEGATIONS, ARCHIVE, NAMES = (
     "attacks/test_delegations.py",
@@ -883,5 +884,107 @@ MUTANTS = [
         "        if False:\n",
         ("uptane/test_round_trips.py::test_unpaired_surrogates_are_refused",),
         "surrogates",
+    ),
+    *(
+        Mutant(name, "uptane_server/director_intake.py", check, instead, (f"{MANIFESTS}::{tests}",), only)
+        for name, check, instead, tests, only in (
+            (
+                "director-vin",
+                "if report.vin and report.vin != known.vin:",
+                "if False:",
+                "TestVehicleManifest",
+                "tuf1",
+            ),
+            (
+                "director-primary",
+                "if primary and primary != report.primary:",
+                "if False:",
+                "TestVehicleManifest",
+                "tuf1",
+            ),
+            ("director-primary-flag", "if not ecu.primary:", "if False:", "TestVehicleManifest", "tuf1"),
+            (
+                "director-manifest-signature",
+                '    _judge_signature(found, ecu, f"manifest of {known.vin}")\n',
+                "",
+                "TestVehicleManifest",
+                "tuf1",
+            ),
+            (
+                "director-manifest-twice",
+                "if digest in known.digests[:1]:",
+                "if False:",
+                "TestVehicleManifest",
+                "ref-json and twice",
+            ),
+            (
+                "director-manifest-replay",
+                "if digest in known.digests and report.ecus:",
+                "if False:",
+                "TestVehicleManifest",
+                "ref-json and a_replay",
+            ),
+            (
+                "director-manifest-counter",
+                "    _judge_primary_report(report, codec, ecu)\n",
+                "",
+                "TestVehicleManifest",
+                "tuf1",
+            ),
+            (
+                "director-report-serial",
+                "if report.serial != ecu.serial:",
+                "if False:",
+                "TestEcuReport",
+                "tuf1",
+            ),
+            (
+                "director-report-signature",
+                '            _judge_signature(found, ecu, f"report of {ecu.serial}")\n',
+                "            pass\n",
+                "TestEcuReport",
+                "tuf1",
+            ),
+            (
+                "director-report-again",
+                "if digest == ecu.report_digest:",
+                "if False:",
+                "TestEcuReport",
+                "tuf1",
+            ),
+            (
+                "director-report-counter",
+                "if ecu.counter is not None and (report.counter is None or report.counter <= ecu.counter):",
+                "if False:",
+                "TestEcuReport",
+                "tuf1",
+            ),
+            ("director-report-ahead", "if report.time_s > latest_s:", "if False:", "TestEcuReport", "tuf1"),
+            (
+                "director-report-time-back",
+                "if ecu.time_s is not None and report.time_s < ecu.time_s:",
+                "if False:",
+                "TestEcuReport",
+                "ref-json and counter_that_was_used",
+            ),
+        )
+    ),
+    *(
+        Mutant(name, file, check, "if False:", (f"{MANIFESTS}::{tests}",))
+        for name, file, check, tests in (
+            ("director-distrust", "uptane_server/director_choice.py", "if ecu.distrust:", "TestEcuReport"),
+            (
+                "director-second-primary",
+                "uptane_server/director.py",
+                "if each.primary and primary not in (None, each.serial):",
+                "TestRegistration",
+            ),
+            (
+                "director-announced-primary",
+                "uptane_server/director.py",
+                "if primary == each.serial and not each.primary:",
+                "TestRegistration",
+            ),
+        )
     ),
 ]

@@ -348,7 +348,7 @@ class TestRubbish:
     """Bodies that make no sense: a fault or a 4xx, nothing stored, no traceback; the honest one behind it is taken."""
 
     def test_a_sample(self, office: Office) -> None:
-        self.survive(office, 300)
+        self.survive(office, 200)
 
     @pytest.mark.slow
     @pytest.mark.timeout(3600)

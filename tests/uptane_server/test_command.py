@@ -190,6 +190,7 @@ def test_what_is_refused(office: Office, words: list[str], status: int) -> None:
     run(*words, *(["--home", str(office.home)] if words[0] != "time" else []), status=status)
 
 
+@pytest.mark.slow
 def test_no_director(tmp_path: Path) -> None:
     run("vehicle", "--home", tmp_path, status=70)
     (tmp_path / "director.json").write_text("{}")

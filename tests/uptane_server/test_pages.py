@@ -98,6 +98,7 @@ def test_an_update_from_the_order_to_its_arrival(browser: Any, office: Office) -
         page.wait_for_selector("td:has-text('1 of 1 installed')")
 
 
+@pytest.mark.slow
 def test_what_would_be_held_back(browser: Any, office: Office) -> None:
     from swagent.uptane_server.inventory_records import Wish
 
@@ -109,7 +110,9 @@ def test_what_would_be_held_back(browser: Any, office: Office) -> None:
         page.wait_for_selector("text=requires an ECU with hardware bcu")
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 360)])
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 1100), pytest.param("dark", 360, marks=pytest.mark.slow)]
+)
 def test_every_page_is_accessible(browser: Any, office: Office, scheme: str, width: int) -> None:
     fleet = office.fleet
     thief = fleet.car.report(TCU, by=signer("tuf1", "thief"), attacks=EVIL)
@@ -135,6 +138,7 @@ def test_every_page_is_accessible(browser: Any, office: Office, scheme: str, wid
                 assert "not trusted" in page.inner_text("#ecus")
 
 
+@pytest.mark.slow
 def test_alerts_are_closed_and_an_ecu_is_trusted_again(browser: Any, office: Office) -> None:
     fleet = office.fleet
     thief = fleet.car.report(TCU, by=signer("tuf1", "thief"))
@@ -154,6 +158,7 @@ def test_alerts_are_closed_and_an_ecu_is_trusted_again(browser: Any, office: Off
         assert look.ecu(TCU).distrust == ""
 
 
+@pytest.mark.slow
 def test_a_fleet_of_many(browser: Any, office: Office) -> None:
     for number in range(120):
         office.fleet.director.add_vehicle(f"WVW{number:04}")
