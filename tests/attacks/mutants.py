@@ -76,7 +76,7 @@ MUTANTS = [
     Mutant(
         "unversioned-root-keys",
         REPOSITORY,
-        '        self._judge_rotation(new, _body(self.root, Root), "the trusted root")\n',
+        '        self._judge_rotation(new, body_of(self.root, Root), "the trusted root")\n',
         "",
         (f"{ROLES}::TestRoot",),
         "ref-json and new",
@@ -137,8 +137,8 @@ MUTANTS = [
     Mutant(
         "stored-timestamp-expiry",
         REPOSITORY,
-        "        self._judge_expiry(self.timestamp, TIMESTAMP)\n        return _body",
-        "        return _body",
+        "        self._judge_expiry(self.timestamp, TIMESTAMP)\n        return body_of",
+        "        return body_of",
         (f"{REFRESH}::test_freeze",),
         "tuf1 and timestamp",
     ),
@@ -601,7 +601,7 @@ MUTANTS = [
     Mutant(
         "image-speed",
         IMAGES,
-        "if n and passed_s > self._grace_s and self._done_bytes < self._least_bytes_per_s * passed_s:",
+        "if n and waited_s > self._grace_s and self._done_bytes < self._least_bytes_per_s * waited_s:",
         "if False:",
         (f"{MIRRORS}::TestTruncatedAndSlow",),
     ),
@@ -700,6 +700,22 @@ MUTANTS = [
         "passing = _Passing(JudgedImage(watched, form.path, form.length_bytes, form.hashes))",
         "passing = _Passing(watched)  # type: ignore[arg-type]",
         ("uptane_client/test_passthrough.py",),
+    ),
+    Mutant(
+        "verdict-before-the-last-bytes",
+        "installer/single.py",
+        "if n and not self._left_bytes and self._source.readinto(memoryview(bytearray(1))):",
+        "if False:",
+        ("vehicle/test_handled.py::TestForwarding",),
+        "",
+    ),
+    Mutant(
+        "slow-metadata",
+        "net/wire.py",
+        "if passed_s > SPEED_GRACE_S and n_bytes < self._options.speed_least * passed_s:",
+        "if False:",
+        ("net/test_folder.py::TestSpeed",),
+        "",
     ),
     *(
         Mutant(f"offline-{name}", file, check, instead, (f"{OFFLINE}::{tests}",), "not ak")
