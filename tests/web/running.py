@@ -35,7 +35,8 @@ class Served:
     @property
     def web_pid(self) -> int:
         """The web server's process."""
-        (web,) = (each for each in self.daemon.client.ask_ours({"do": "state"})["children"])
+        children = self.daemon.client.ask_ours({"do": "state"})["children"]
+        (web,) = (each for each in children if each["name"] == "web")
         return int(web["pid"] or 0)
 
     def idle(self) -> bool:

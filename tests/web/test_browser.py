@@ -8,7 +8,10 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -458,3 +461,19 @@ def test_user_data_that_cannot_be_written_are_decided_on_in_the_page(
         for visitor in (anna, bob):
             visitor.sees("ended", "Installed 1.0.1")
             visitor.leaves()
+
+
+@pytest.mark.slow
+def test_the_device_fetches_an_address(browser: Any, tmp_path: Path, key_ring: KeyRing) -> None:
+    image = signed_image(tmp_path, key_ring)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(image.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with served(tmp_path, key_ring, ANYBODY, "-d", "") as there:
+            anna = Visitor(browser, there)
+            anna.page.fill("#url", f"http://127.0.0.1:{server.server_port}/update.swu")
+            anna.page.click("#fetch button")
+            anna.sees("ended", "Installed 1.0.1")
+            assert there.target.exists()
+            anna.leaves()
+        server.shutdown()

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from swagent.errors import SettingsError
+from swagent.settings import from_config, layer, table
 from swagent.web.auth import (
     NONCE_S,
     SESSIONS_MAX,
@@ -366,6 +367,21 @@ def test_the_words_of_w_are_swupdates() -> None:
     }
     options = web_options(given)
     assert (options.port, options.silence_s, options.certificate, options.realm) == (8081, 30, "c.pem", "U")
+
+
+def test_the_file_says_and_the_words_win() -> None:
+    group = {"listening_ports": 8080, "timeout": 0, "allow-anonymous": True, "title": "Acme", "api": 2}
+    settings, ignored = from_config({"globals": {}, "webserver": group}, where="cfg")
+    assert ignored == ["cfg: webserver.api is not used"]
+    words = {f"webserver.{key}": value for key, value in from_words("-p 81 -t 5").items()}
+    settings = layer(settings, words, origins="-w")
+    rows = {key: (value, origin) for key, value, origin in table(settings)}
+    assert rows["webserver.listening_ports"] == ("81", "-w")
+    assert rows["webserver.title"] == ("Acme", "cfg:webserver.title")
+    options = web_options(settings.webserver)
+    assert (options.port, options.silence_s, options.anonymous, options.title) == (81, 5, True, "Acme")
+    with pytest.raises(SettingsError, match="token-fil"):
+        from_config({"globals": {}, "webserver": {"token-fil": "x"}}, where="cfg")
 
 
 @pytest.mark.parametrize(
