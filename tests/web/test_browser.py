@@ -152,6 +152,7 @@ def test_an_update_for_other_hardware_is_refused_with_the_reason(
         anna.chooses(image)
         assert anna.text("#asked-title") == "This device refuses the update"
         assert "7.0" in anna.text("#refusal")
+        assert "not for this device" in anna.text("#facts")
         assert not anna.page.is_visible("#install")
         anna.shot("asked-wrong-hardware")
         anna.leaves()

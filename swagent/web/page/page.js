@@ -248,7 +248,8 @@ function renderAsked() {
     : found.refusal ? "This device refuses the update" : `Install ${found.version || "this update"}?`;
   $("asked-title").textContent = title;
   $("asked-title").className = wrong ? "bad" : "";
-  show("asked-lead", (found && found.description) || asked.file.name);
+  show("asked-lead", found ? found.description : "");
+  $("contents").caption.textContent = wrong ? "What would happen" : "What will happen";
   $("refusal").hidden = !wrong;
   if (wrong) {
     $("refusal").children[0].textContent = sentence(wrong.message);
@@ -266,7 +267,7 @@ function renderAsked() {
     ["File", asked.file.name], ["Size", size(asked.file.size)],
     ...(found ? [
       ["Version", found.version], ["Signed by", ...signer],
-      ["Hardware", found.hardware ? `for this device, ${found.hardware}` : "this device does not know its own", fits],
+      ["Hardware", found.hardware ? `${fits === "no" ? "not " : ""}for this device, ${found.hardware}` : "this device does not know its own", fits],
       ["Goes to", found.selection],
     ] : []),
   ]);
