@@ -8,7 +8,7 @@ from swagent.events import Event, EventBus
 from swagent.settings import InstallSettings, read_selection
 
 from .install import COMMAND as INSTALL
-from .install import HOW, WEB_OPTION, settings_of, wishes_of
+from .install import FOR_DOORS, HOW, WEB_OPTION, settings_of, wishes_of
 from .options import Args, Command, Option
 from .screen import Screen, Syslog
 from .units import clean
@@ -65,6 +65,9 @@ def run(args: Args) -> int:
     wishes = wishes_of(args)
     demand_trust(settings, allow_unsigned=wishes.allow_unsigned)
     _check_words(args, settings)
+    os.environ.update(
+        {name: args.get(option) or "" for option, name in FOR_DOORS.items() if args.get(option)}
+    )
     accepted = frozenset(read_selection(word, where="-q") for word in args.all("accepted-select"))
     bus = EventBus()
     level = settings.loglevel if settings.loglevel is not None else 3

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -162,6 +163,12 @@ _AS_SETTINGS = {
 _AS_SETTINGS |= {option.long: f"download.{option.long}" for option in SERVER_OPTIONS}
 _AS_SETTINGS["retry-wait"] = "download.retrywait"
 
+FOR_DOORS: Mapping[str, str] = {
+    option: "SWAGENT_" + key.upper().replace("-", "_").replace(".", "_")
+    for option, key in _AS_SETTINGS.items()
+    if key.startswith("download.") or key == "state-directory"
+}
+"""Options that the daemon's child processes must know too, and the variables by which they hear of them."""
 SETTING_OPTIONS = (
     *_AS_SETTINGS,
     "file",

@@ -56,7 +56,10 @@ class InstallerLink:
         if result not in ("installed", "checked", "nothing-to-do"):
             raise _error(facts)
         self._post_update(hear)
-        return Outcome(21) if self.known(request.correlation_id).state == "COMMITTED" else Outcome(0)
+        state = self.known(request.correlation_id).state
+        if not state and result == "installed":
+            hear("warn", "no journal is kept here, so nobody can say later whether the update proved good")
+        return Outcome(21) if state == "COMMITTED" else Outcome(0)
 
     def known(self, correlation_id: str) -> Known:
         """What became of an update."""

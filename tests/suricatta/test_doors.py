@@ -217,6 +217,15 @@ def test_a_download_ends_the_daemon(unit: Unit) -> None:
     assert server.ranges[1] == "bytes=5000-"
 
 
+def test_how_to_fetch_may_be_said_as_for_an_install(unit: Unit, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    with file_serving(unit.image().read_bytes(), tls=authority.context()) as server:
+        options = [*unit.options(), "--cafile", authority.path("ca.pem"), "--retries", "0"]
+        with daemon(unit.folder, *options, "-d", f"-u {server.url}") as running:
+            assert running.process.wait(60) == 0, running.text()
+    assert unit.env()["slot"] == "b"
+
+
 def test_a_download_that_fails_ends_the_daemon_with_its_code(unit: Unit) -> None:
     with file_serving(b"") as server:
         server.usual = lambda exchange: exchange.refuse(404)
