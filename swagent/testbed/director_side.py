@@ -8,7 +8,7 @@ from typing import Any
 from swagent.errors import SettingsError
 from swagent.net.rpcserver import Method
 from swagent.store.atomic import make_folders, replace
-from swagent.uptane.metadata import ROOT, SNAPSHOT, TARGETS, TIMESTAMP
+from swagent.uptane.metadata import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, Root
 from swagent.uptane.paths import judge
 from swagent.uptane.signing import Signer
 from swagent.uptane_server.director import Director
@@ -29,7 +29,7 @@ KEYS: Mapping[str, str] = {
 }  # fmt: skip
 ONLINE = (TARGETS, SNAPSHOT, TIMESTAMP)
 SAVED, NEWER = "backup_timestamp", "current_timestamp"
-METADATA_BACKUP = "metadata.backup"
+METADATA_BACKUP, INVENTORY = "metadata.backup", ".inventory.sqlite"
 
 
 class DirectorSide:
@@ -79,17 +79,39 @@ class DirectorSide:
         make_folders(self.folder)
         self.signers = {role: self._place.signer(name, new=use_new_keys) for role, name in KEYS.items()}
         self.revoked = {}
-        self._inventory = Inventory(os.path.join(self.folder, ".inventory.sqlite"))
-        self._inventory.upgrade()
-        online = {role: [self.signers[role]] for role in ONLINE}
-        director = Director(self._inventory, self._place.codec, online, self._place.clock, prompt=False)
-        director.issue_root([self.signers[ROOT]])
-        self._desk = DirectorDesk(director, self.folders, static=True)
+        self._open()
+        self.director.issue_root([self.signers[ROOT]])
         for vin in VINS:
             self.add_new_vehicle(vin)
         self.write_to_live()
         self.host()
         self.listen()
+
+    def resume(self) -> None:
+        """Go on where another process ended, or was ended: with its inventory and the keys that its root lists."""
+        if not os.path.exists(os.path.join(self.folder, INVENTORY)):
+            raise SettingsError(f"there is no Director in {self.folder}", hint="dd.clean_slate()")
+        self.signers = {role: self._place.signer(name) for role, name in KEYS.items()}
+        self._open()
+        root = self._place.codec.decode(self.director.files(VIN)[self._place.file(ROOT)]).body
+        assert isinstance(root, Root)  # noqa: S101 - the Director keeps no other
+        for role, name in KEYS.items():
+            newer = f"new_{name}"
+            if (
+                newer in self._place.keys.names()
+                and self._place.public(newer).keyid in root.roles[role].keyids
+            ):
+                self.signers[role] = self._place.signer(newer)
+        self.director.use_signers({role: [self.signers[role]] for role in ONLINE})
+        self.host()
+        self.listen()
+
+    def _open(self) -> None:
+        self._inventory = Inventory(os.path.join(self.folder, INVENTORY))
+        self._inventory.upgrade()
+        online = {role: [self.signers[role]] for role in ONLINE}
+        director = Director(self._inventory, self._place.codec, online, self._place.clock, prompt=False)
+        self._desk = DirectorDesk(director, self.folders, static=True)
 
     def add_new_vehicle(self, vin: str, primary_ecu_serial: str | None = None) -> None:
         """A vehicle without ECUs; one that is there is reset."""
@@ -222,10 +244,15 @@ class DirectorSide:
     # -- backups
 
     def backup_repositories(self, vin: str | None = None) -> None:
-        """Keep what is staged, of all vehicles or of one; not over a backup."""
+        """Keep what is staged, of all vehicles or of one; not over a backup, and nothing that was not finished."""
         for each in self._vins(vin):
-            if os.path.exists(os.path.join(self.folders.of(each), METADATA_BACKUP)):
+            top = self.folders.of(each)
+            if os.path.exists(os.path.join(top, METADATA_BACKUP)):
                 raise SettingsError(f"there is a backup of {each} already", hint="restore it first")
+            if _contents(os.path.join(top, STAGED)) != _contents(os.path.join(top, METADATA)):
+                raise SettingsError(
+                    f"what is staged of {each} is not what is served", hint="dd.write_to_live()"
+                )
         for each in self._vins(vin):
             top = self.folders.of(each)
             os.rename(os.path.join(top, STAGED), os.path.join(top, METADATA_BACKUP))
@@ -237,8 +264,11 @@ class DirectorSide:
                 raise SettingsError(f"there is no backup of {each}")
         for each in self._vins(vin):
             backup = os.path.join(self.folders.of(each), METADATA_BACKUP)
+            used = os.path.join(self.folders.of(each), f".{METADATA_BACKUP}")
+            shutil.rmtree(used, ignore_errors=True)
             self.folders.write(each, _contents(backup))
-            shutil.rmtree(backup)
+            os.rename(backup, used)  # half of a backup, which a kill would leave, must not look like one
+            shutil.rmtree(used)
 
     # -- attacks
 
@@ -357,7 +387,7 @@ class DirectorSide:
 
 def _contents(folder: str) -> dict[str, bytes]:
     found = {}
-    for name in os.listdir(folder):
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
         with open(os.path.join(folder, name), "rb") as file:
             found[name] = file.read()
     return found

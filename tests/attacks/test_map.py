@@ -1,7 +1,8 @@
 """Every attack that a vehicle must notice, and the tests that show it; a row without a living test fails.
 
-The rows are those of our notes on Uptane (uptane §7) in which a Primary (P), a full Secondary (S), a partial one (s) or
-a Director (D) has to do something; row 36 is what somebody carries to a vehicle.
+The rows are those of our notes on Uptane (uptane §7) in which a Primary (P), a full Secondary (S), a partial one (s), a
+Director (D) or an Image repository (I) has to do something; row 36 is what somebody carries to a vehicle. Each is also
+played on a whole testbed: ``tests/testbed/test_attacks.py``.
 """
 
 import ast
@@ -104,7 +105,13 @@ ROWS: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     18: ("an ECU twice, an unknown one, delegations", (f"{DIRECTOR}::TestAssignments",)),
     19: ("targets of another vehicle", (f"{DIRECTOR}::TestAnotherVehicle",)),
-    20: ("Image repository alone compromised", (f"{DIRECTOR}::TestTheImageRepositoryAlone",)),
+    20: (
+        "Image repository alone compromised",
+        (
+            f"{DIRECTOR}::TestTheImageRepositoryAlone",
+            "testbed/test_verbs.py::TestWithKeys::test_image_repositorys_alone",
+        ),
+    ),
     21: ("supplier outside its paths or hardware", (f"{DELEGATIONS}::TestOutside",)),
     22: ("terminating, cycle, 10 000 roles", (f"{DELEGATIONS}::TestBounds",)),
     23: ("delegated file missing, expired, unlisted", (f"{DELEGATIONS}::TestTheFile",)),
@@ -143,6 +150,9 @@ ROWS: dict[int, tuple[str, tuple[str, ...]]] = {
         (
             "uptane_client/test_powercut.py::test_a_sample",
             f"{MANIFESTS}::test_a_power_cut_between_any_two_statements",
+            "uptane_server/test_publish.py::"
+            "test_whoever_is_killed_leaves_the_old_or_the_new_and_readers_never_see_a_mixture",
+            "testbed/test_kill.py::test_whoever_reads_finds_one_state",
         ),
     ),
     33: (
