@@ -21,7 +21,7 @@ from swagent.uptane_server.service import Door, Service
 from swagent.uptane_server.service_files import static_files
 from swagent.uptane_server.service_rpc import rpc_application
 
-from .image_side import BACKUP, ImageSide
+from .image_side import BACKUP, ImageSide, beside
 from .place import DIRECTOR, EVIL, FIRMWARE, FRESH, VIN, VINS, Place
 
 KEYS: Mapping[str, str] = {
@@ -275,7 +275,7 @@ class DirectorSide:
     def mitm_arbitrary_package_attack(self, vin: str, target_filepath: str) -> None:
         """Replace an image on the Director's mirror, and hide it on the Image repository's; without any key."""
         place = self._target(vin, target_filepath)
-        backup = _beside(place, BACKUP)
+        backup = beside(place, BACKUP)
         if os.path.exists(backup):
             raise SettingsError("this attack is under way: there is a backup", hint="undo it first")
         os.rename(place, backup)
@@ -286,7 +286,7 @@ class DirectorSide:
     def undo_mitm_arbitrary_package_attack(self, vin: str, target_filepath: str) -> None:
         """Put the images back."""
         place = self._image(vin, target_filepath)
-        backup = _beside(place, BACKUP)
+        backup = beside(place, BACKUP)
         if not os.path.exists(backup):
             raise SettingsError("this attack is not under way: there is no backup")
         os.replace(backup, place)
@@ -391,8 +391,3 @@ def _contents(folder: str) -> dict[str, bytes]:
         with open(os.path.join(folder, name), "rb") as file:
             found[name] = file.read()
     return found
-
-
-def _beside(path: str, prefix: str) -> str:
-    folder, name = os.path.split(path)
-    return os.path.join(folder, prefix + name)

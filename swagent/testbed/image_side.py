@@ -169,7 +169,7 @@ class ImageSide:
     def mitm_arbitrary_package_attack(self, target_filepath: str, text: str = "a forged image") -> None:
         """Replace an image on this repository's mirror, and take it from those of all vehicles; without any key."""
         place = self._target(target_filepath)
-        backup = _beside(place, BACKUP)
+        backup = beside(place, BACKUP)
         if os.path.exists(backup):
             raise SettingsError("this attack is under way: there is a backup", hint="undo it first")
         os.rename(place, backup)
@@ -183,7 +183,7 @@ class ImageSide:
     def undo_mitm_arbitrary_package_attack(self, target_filepath: str) -> None:
         """Put the image back; on the Director's side it stays gone until it is added again."""
         place = os.path.join(self._targets(), *judge(target_filepath).split("/"))
-        backup = _beside(place, BACKUP)
+        backup = beside(place, BACKUP)
         if not os.path.exists(backup):
             raise SettingsError("this attack is not under way: there is no backup")
         os.replace(backup, place)
@@ -207,13 +207,13 @@ class ImageSide:
         """Take an image off this mirror."""
         place = os.path.join(self._targets(), *judge(path).split("/"))
         if os.path.exists(place):
-            os.rename(place, _beside(place, HIDDEN))
+            os.rename(place, beside(place, HIDDEN))
 
     def unhide(self, path: str) -> None:
         """Put it back."""
         place = os.path.join(self._targets(), *judge(path).split("/"))
-        if os.path.exists(_beside(place, HIDDEN)):
-            os.replace(_beside(place, HIDDEN), place)
+        if os.path.exists(beside(place, HIDDEN)):
+            os.replace(beside(place, HIDDEN), place)
 
     def _target(self, path: str) -> str:
         place = os.path.join(self._targets(), *judge(path).split("/"))
@@ -228,6 +228,7 @@ class ImageSide:
         self._place.voice.line(IMAGE_REPO, text)
 
 
-def _beside(path: str, prefix: str) -> str:
+def beside(path: str, prefix: str) -> str:
+    """A name in the same folder."""
     folder, name = os.path.split(path)
     return os.path.join(folder, prefix + name)

@@ -23,7 +23,8 @@ from swagent.store.atomic import make_folders, replace
 from swagent.uptane.canonical import load
 from swagent.uptane.codecs import codec
 from swagent.uptane.codecs.base import Codec
-from swagent.uptane.metadata import DIRECTOR, IMAGE, ROOT, TARGETS, Key, Target
+from swagent.uptane.metadata import DIRECTOR, IMAGE, ROOT, TARGETS, Target
+from swagent.uptane.signing import Made
 from swagent.uptane_client.bundle import FOLDERS
 from swagent.uptane_client.desk import ARCHIVE, UNKNOWN, Desk, HandOver
 from swagent.uptane_client.files import FileStore
@@ -249,14 +250,7 @@ def _time_value(raw: bytes, encoding: Codec) -> Any:
     if encoding.extension == "json":
         return load(raw)
     found = encoding.decode_time(raw)
-
-    class Signed:
-        key = Key(found.signatures[0].keyid, "ed25519", "ed25519", "")
-
-        def sign(self, message: bytes) -> bytes:
-            return found.signatures[0].value
-
-    return load(codec("ref-json").encode_time(found.content, Signed()))
+    return load(codec("ref-json").encode_time(found.content, Made(found.signatures[0])))
 
 
 class _ToldService(RpcDirectorService):

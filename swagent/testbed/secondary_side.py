@@ -10,9 +10,10 @@ from swagent.errors import SettingsError, SwagentError, TransportError
 from swagent.events import EventBus
 from swagent.model import InstallRequest, Outcome, Reader
 from swagent.store.atomic import make_folders, replace
-from swagent.uptane.metadata import DIRECTOR, IMAGE, Key
+from swagent.uptane.metadata import DIRECTOR, IMAGE
 from swagent.uptane.paths import judge
 from swagent.uptane.reports import InstalledImage
+from swagent.uptane.signing import Made
 from swagent.uptane_client.bundle import FOLDERS, unpack
 from swagent.uptane_client.firmware import FirmwareFile
 from swagent.uptane_client.links import RpcLink
@@ -193,16 +194,10 @@ class SecondarySide:
         """Hand in a manifest that says something else than what was signed."""
         encoding = self._place.codec
         found = encoding.decode_ecu_report(self.generate_signed_ecu_manifest())
-        signature = found.signatures[0]
-
-        class Forged:
-            key = Key(signature.keyid, self.parts.signer.key.kind, self.parts.signer.key.scheme, "")
-
-            def sign(self, message: bytes) -> bytes:
-                return signature.value
-
         lie = found.content._replace(attacks="Everything is all right, trust me!")
-        self.submit_ecu_manifest_to_primary(encoding.encode_ecu_report(lie, Forged()))
+        self.submit_ecu_manifest_to_primary(
+            encoding.encode_ecu_report(lie, Made(found.signatures[0], self.parts.signer.key))
+        )
         self._say("ATTACK: a manifest was changed after it was signed.")
 
     def _say(self, text: str) -> None:

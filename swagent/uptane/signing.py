@@ -1,9 +1,9 @@
-"""Keys that sign metadata and reports: a private key, and the name that the metadata gives it."""
+"""What signs metadata and reports: a private key with the name that the metadata gives it, or who signed before."""
 
 from swagent.crypto.schemes import Signing
 
 from .codecs.base import Codec
-from .metadata import Key
+from .metadata import Key, Signature
 
 
 class Signer:
@@ -22,3 +22,20 @@ class Signer:
     def sign(self, message: bytes) -> bytes:
         """The signature over ``message``."""
         return self._private.sign(message)
+
+
+class Made:
+    """A signature that was made before, to write the same file again; a ``codecs.base.SigningPair``.
+
+    Args:
+        key: whose it is; what the signature itself says where that is all that is known.
+        signature: the signature.
+    """
+
+    def __init__(self, signature: Signature, key: Key | None = None) -> None:
+        self.key = key or Key(signature.keyid, "", signature.method, "")
+        self._value = signature.value
+
+    def sign(self, message: bytes) -> bytes:
+        """What was signed then, whatever the message is now."""
+        return self._value

@@ -10,7 +10,7 @@ from swagent.uptane.codecs import codec
 from swagent.uptane.codecs.base import Codec
 from swagent.uptane.errors import InvalidMetadata, Spoofing, UnknownEcu, UnknownVehicle
 from swagent.uptane.metadata import Key
-from swagent.uptane.reports import Report
+from swagent.uptane.signing import Made
 from swagent.uptane_client.sources import as_file
 
 from .director import Newcomer
@@ -118,28 +118,12 @@ def read_key(tree: Mapping[str, Any]) -> Key:
     return Key(keyid, kind.lower(), scheme, public)
 
 
-class _Signed:
-    """Stands for who signed already: gives out the signature that there is."""
-
-    def __init__(self, key: Key, value: bytes) -> None:
-        self.key = key
-        self._value = value
-
-    def sign(self, message: bytes) -> bytes:
-        return self._value
-
-
-def _signed(report: Report[Any]) -> _Signed:
-    signature = report.signatures[0]
-    return _Signed(Key(signature.keyid, "", signature.method, ""), signature.value)
-
-
 def ecu_manifest_value(raw: bytes, encoding: Codec) -> Any:
     """An ECU's manifest as nested values; the signature of one in DER stays that over DER."""
     if encoding.extension != "der":
         return load(raw)
     found = encoding.decode_ecu_report(raw)
-    return load(codec("ref-json").encode_ecu_report(found.content, _signed(found)))
+    return load(codec("ref-json").encode_ecu_report(found.content, Made(found.signatures[0])))
 
 
 def vehicle_manifest_value(raw: bytes, encoding: Codec) -> Any:
@@ -151,12 +135,16 @@ def vehicle_manifest_value(raw: bytes, encoding: Codec) -> Any:
         serial: tuple(_rewritten(each, encoding) for each in raws)
         for serial, raws in found.content.ecus.items()
     }
-    return load(codec("ref-json").encode_vehicle_report(found.content._replace(ecus=reports), _signed(found)))
+    return load(
+        codec("ref-json").encode_vehicle_report(
+            found.content._replace(ecus=reports), Made(found.signatures[0])
+        )
+    )
 
 
 def _rewritten(raw: bytes, encoding: Codec) -> bytes:
     found = encoding.decode_ecu_report(raw)
-    return codec("ref-json").encode_ecu_report(found.content, _signed(found))
+    return codec("ref-json").encode_ecu_report(found.content, Made(found.signatures[0]))
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -18,10 +18,9 @@ from swagent.uptane.metadata import (
     Key,
     RoleKeys,
     Root,
-    Signature,
     Targets,
 )
-from swagent.uptane.signing import Signer
+from swagent.uptane.signing import Made, Signer
 
 FOLDER = "metadata.staged"
 FILE_MAX_BYTES = 64 * 1024 * 1024
@@ -175,7 +174,7 @@ class Staged:
                 new[keyid] = signer
         if not new and len(kept) == len(document.signatures):
             return ()
-        pairs = [_Kept(known[keyid], one) for keyid, one in kept.items()]
+        pairs = [Made(one, known[keyid]) for keyid, one in kept.items()]
         pairs += [_Named(known[keyid], signer) for keyid, signer in new.items()]  # type: ignore[misc]  # both sign
         again = self._encode(role, document.body, document.version, document.expires_s, tuple(pairs))
         if again.message != document.message:
@@ -183,25 +182,13 @@ class Staged:
         return tuple(new)
 
     def _encode(
-        self, role: str, body: Body, version: int, expires_s: int, signers: "tuple[_Kept | _Named, ...]"
+        self, role: str, body: Body, version: int, expires_s: int, signers: "tuple[Made | _Named, ...]"
     ) -> Document:
         try:
             raw = self._codec.encode(body, version=version, expires_s=expires_s, signers=signers)
         except NotUnderstood as exc:
             raise SettingsError(f"{role} cannot be written in {self._codec.name}: {exc}") from exc
         return self.put(role, raw)
-
-
-class _Kept:
-    """A signature that was made before; a ``codecs.base.SigningPair``."""
-
-    def __init__(self, key: Key, signature: Signature) -> None:
-        self.key = key
-        self._value = signature.value
-
-    def sign(self, message: bytes) -> bytes:
-        """What was signed then."""
-        return self._value
 
 
 class _Named:

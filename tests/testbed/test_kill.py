@@ -62,8 +62,8 @@ class Client:
         return (self._live / f"{role}.{self._codec.extension}").read_bytes()
 
     def refresh(self) -> None:
-        def fetch(_: str, name: str, most: int) -> bytes | None:
-            return self._source.metadata(name, most)
+        def fetch(repository: str, name: str, max_bytes: int) -> bytes | None:
+            return self._source.metadata(name, max_bytes)
 
         now_s = SystemClock().now_s()
         Refresh(DIRECTOR, self._codec, self._rules, fetch, self._store, now_s=now_s).run()
