@@ -125,7 +125,8 @@ def refuses(cycle: Callable[[], object], error: type[SwagentError]) -> None:
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Work in a folder, with the lock and the journal of installations in it."""
-    with chdir(folder), patch.dict(os.environ, TMPDIR=str(folder), STATE_DIRECTORY=str(folder / "state")):
+    own = {"TMPDIR": folder, "RUNTIME_DIRECTORY": folder, "STATE_DIRECTORY": folder / "state"}
+    with chdir(folder), patch.dict(os.environ, {name: str(path) for name, path in own.items()}):
         yield
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from swagent.clock import SystemClock
 
-from .reference import VIN, Checkouts, Desk, Peer
+from .reference import VIN, Checkouts, Peer, Place
 
 SEED = "interop"
 PORTS = {
@@ -60,8 +60,8 @@ class Nobody:
 class LiveOffice:
     """The reference's servers, and its Primary where ``primary`` is one."""
 
-    def __init__(self, desk: Desk, servers: Peer, images: Mapping[str, bytes]) -> None:
-        self._folder = desk.folder
+    def __init__(self, place: Place, servers: Peer, images: Mapping[str, bytes]) -> None:
+        self._folder = place.folder
         self._servers = servers
         self._images = images
         self.primary: Peer | None = None
@@ -108,7 +108,7 @@ class Begun(NamedTuple):
         facts: what a replay must begin with.
     """
 
-    desk: Desk
+    place: Place
     office: LiveOffice
     facts: dict[str, Any]
 
@@ -126,13 +126,13 @@ def servers(
         images: what may be ordered, by name.
         given: further files that our side gets, by name.
     """
-    desk = Desk(where, folder, dialect)
-    with Peer(desk, "servers", ["demo.demo_director", "demo.demo_image_repo"]) as peer:
-        office = LiveOffice(desk, peer, images)
+    place = Place(where, folder, dialect)
+    with Peer(place, "servers", ["demo.demo_director", "demo.demo_image_repo"]) as peer:
+        office = LiveOffice(place, peer, images)
         keys = folder / "demo" / "keys"
         files = {
-            "director_root": folder / "director" / VIN / "metadata" / f"root.{desk.format}",
-            "image_root": folder / "imagerepo" / "metadata" / f"root.{desk.format}",
+            "director_root": folder / "director" / VIN / "metadata" / f"root.{place.format}",
+            "image_root": folder / "imagerepo" / "metadata" / f"root.{place.format}",
             "time_key": keys / "timeserver.pub",
             "targets_key": keys / "director.pub",
         }
@@ -143,4 +143,4 @@ def servers(
             "clock_s": int(SystemClock().now_s()),
             "given": {name: base64.b64encode(raw).decode() for name, raw in given.items()},
         }
-        yield Begun(desk, office, facts)
+        yield Begun(place, office, facts)

@@ -45,14 +45,14 @@ def record(where: Checkouts, folder: Path, dialect: str) -> Transcript:
     back.mkdir()
     front.mkdir()
     with servers(where, back, dialect) as begun:
-        desk = begun.desk
-        desk.pin()
-        with Peer(desk, "primary", ["demo.demo_primary", "uptane.clients.primary"]) as primary:
+        place = begun.place
+        place.pin()
+        with Peer(place, "primary", ["demo.demo_primary", "uptane.clients.primary"]) as primary:
             primary.call("demo.demo_primary.clean_slate")
             begun.office.primary = primary
             upstream = {
-                "service": desk.ports[PORTS["service"]],
-                "primary": desk.ports["PRIMARY_SERVER_DEFAULT_PORT"],
+                "service": place.ports[PORTS["service"]],
+                "primary": place.ports["PRIMARY_SERVER_DEFAULT_PORT"],
             }
             with Recorder(upstream) as wire, alone(front):
                 play(wire, begun.facts, begun.office)

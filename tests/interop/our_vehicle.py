@@ -127,7 +127,7 @@ def record(where: Checkouts, folder: Path, dialect: str) -> Transcript:
     front.mkdir()
     swu, key = make_swu(front)
     with servers(where, back, dialect, IMAGES | {"info.swu": swu}, swu_key=key) as begun:
-        upstream = {name: begun.desk.ports[port] for name, port in PORTS.items()}
+        upstream = {name: begun.place.ports[port] for name, port in PORTS.items()}
         with Recorder(upstream) as wire, alone(front):
             play(wire, begun.facts, begun.office)
     return Transcript(begun.facts, wire.exchanges)

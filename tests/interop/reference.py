@@ -53,7 +53,7 @@ def free_ports(n: int) -> list[int]:
     return ports
 
 
-class Desk:
+class Place:
     """The folder and the ports that the reference's parties share.
 
     Args:
@@ -90,22 +90,22 @@ class Desk:
 class Peer:
     """A process in which some of the reference's modules are driven by their public functions."""
 
-    def __init__(self, desk: Desk, name: str, parties: Sequence[str]) -> None:
-        hosts = {word.replace("PORT", "HOST").replace("_DEFAULT", ""): HOST for word in desk.ports}
+    def __init__(self, place: Place, name: str, parties: Sequence[str]) -> None:
+        hosts = {word.replace("PORT", "HOST").replace("_DEFAULT", ""): HOST for word in place.ports}
         settings = {
-            "paths": [desk.where.uptane, desk.where.tuf],
-            "format": desk.format,
+            "paths": [place.where.uptane, place.where.tuf],
+            "format": place.format,
             "ports": {
-                **desk.ports,
+                **place.ports,
                 **hosts,
-                "PRIMARY_SERVER_AVAILABLE_PORTS": [desk.ports["PRIMARY_SERVER_DEFAULT_PORT"]],
+                "PRIMARY_SERVER_AVAILABLE_PORTS": [place.ports["PRIMARY_SERVER_DEFAULT_PORT"]],
             },
             "parties": list(parties),
         }
-        self._log = desk.folder / f"{name}.log"
+        self._log = place.folder / f"{name}.log"
         self._process = subprocess.Popen(
-            [desk.where.python, str(Path(__file__).with_name("peer.py"))],
-            cwd=desk.folder,
+            [place.where.python, str(Path(__file__).with_name("peer.py"))],
+            cwd=place.folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log.open("wb"),

@@ -133,7 +133,7 @@ def test_the_commands_live(dialect: str, quick_path: Path, reference: Checkouts)
     with servers(reference, back, dialect, {"info.swu": swu}) as begun:
         for name, text in begun.facts["given"].items():
             (front / name).write_bytes(b64decode(text))
-        url = {name: f"http://{HOST}:{begun.desk.ports[port]}" for name, port in PORTS.items()}
+        url = {name: f"http://{HOST}:{begun.place.ports[port]}" for name, port in PORTS.items()}
         common = ["--state", "state", "--dialect", dialect]
         given = ["--director-root", "director_root", "--image-root", "image_root", "--time-key", "time_key"]
         assert run_swagent(["uptane", "provision", *common, *given], front).ok

@@ -1,7 +1,8 @@
 """The reference's Secondaries, full and partial, with our Primary; its repositories are in memory."""
 
+import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +15,8 @@ from tests.uptane_client.world import TCU, VIN, World
 
 from .ecus import PARTIAL, Draws, alone
 from .office import IMAGES
-from .reference import Checkouts, Peer
-from .reference import Desk as Place
-from .theirs import Again, Live, Theirs
+from .reference import HOST, Checkouts, Peer, Place
+from .theirs import Again, Live, Party, Theirs
 from .wire import Nil, Recorder, Transcript
 
 DEMO = "demo.demo_secondary"
@@ -35,7 +35,7 @@ class Served:
         self._lines: list[str] = []
         self.server = VehicleServer(
             Methods(desk, lambda level, line: self._lines.append(line)),
-            "127.0.0.1",
+            HOST,
             (0,),
             lambda level, line: None,
         )
@@ -56,43 +56,11 @@ class Served:
         return self._lines
 
 
-class Ecu:
-    """One of the reference's Secondaries; ``peer`` is None in a replay."""
-
-    def __init__(self, peer: Peer | None) -> None:
-        self._peer = peer
-
-    def _live(self) -> Peer:
-        assert self._peer is not None
-        return self._peer
-
-    def begin(self, serial: str, port: int) -> Callable[[], list[str]]:
-        """It comes from the factory, and reports."""
-
-        def work() -> list[str]:
-            self._live().call(
-                f"{DEMO}.clean_slate", ecu_serial=serial, primary_host="127.0.0.1", primary_port=port
-            )
-            return self._live().banners()
-
-        return work
-
-    def cycle(self) -> list[str]:
-        """A cycle; returns the banners."""
-        self._live().call(f"{DEMO}.update_cycle")
-        return self._live().banners()
-
-    def partial_cycle(self) -> str:
-        """A cycle as a partial one."""
-        result: str = self._live().call("__main__.partial_cycle", "targets")
-        return result
-
-
-def play(served: Served, theirs: Theirs, full: Ecu, partial: Ecu, port: int) -> None:
+def play(served: Served, theirs: Theirs, full: Party, partial: Party, port: int) -> None:
     """Nothing; an update of both; nothing new; an update under new keys."""
     world = served.world
-    theirs.does(full.begin(TCU, port), [])
-    theirs.does(partial.begin(PARTIAL, port), [])
+    for party in (full, partial):
+        theirs.does(functools.partial(party.begin, primary_host=HOST, primary_port=port), [])
     served.primary()
     theirs.does(full.cycle, ["NO_UPDATE"])
     theirs.does(partial.partial_cycle, "no update")
@@ -118,7 +86,7 @@ def replay(transcript: Transcript, folder: Path) -> None:
     """Ask our Primary what the reference's Secondaries asked."""
     with serving(folder, transcript.facts["dialect"]) as served:
         theirs = Again(transcript, {"primary": served.server.port})
-        play(served, theirs, Ecu(None), Ecu(None), 0)
+        play(served, theirs, Party("secondary", TCU), Party("secondary", PARTIAL), 0)
     assert not theirs.left()
 
 
@@ -137,7 +105,8 @@ def record(where: Checkouts, folder: Path, dialect: str) -> Transcript:
             Peer(place, "partial", [DEMO]) as partial,
         ):
             theirs = Live(wire)
-            play(served, theirs, Ecu(full), Ecu(partial), wire.ports["primary"])
+            parties = Party("secondary", TCU, full), Party("secondary", PARTIAL, partial)
+            play(served, theirs, *parties, wire.ports["primary"])
     return Transcript({"dialect": dialect, "steps": theirs.steps}, wire.exchanges)
 
 

@@ -8,41 +8,14 @@ from swagent.clock import SystemClock
 from swagent.uptane.metadata import ROOT
 
 from .ecus import PARTIAL, alone
+from .office import PORTS
 from .our_servers import Servers
-from .reference import PRIMARY, TCU, VIN, Checkouts, Desk, Peer
+from .reference import PRIMARY, TCU, VIN, Checkouts, Peer, Place
 from .their_secondaries import write_key
-from .theirs import Again, Live, Theirs
+from .theirs import Again, Live, Party, Theirs
 from .wire import Recorder, Transcript
 
 STEP_S = 10
-
-
-class Party:
-    """The reference's Primary or a Secondary; ``peer`` is None in a replay."""
-
-    def __init__(self, name: str, serial: str, peer: Peer | None) -> None:
-        self._name = f"demo.demo_{name}"
-        self._serial = serial
-        self._peer = peer
-
-    def begin(self) -> list[str]:
-        """It comes from the factory, makes itself known and reports."""
-        return self._do("clean_slate", ecu_serial=self._serial)
-
-    def cycle(self) -> list[str]:
-        """A cycle; returns the banners."""
-        return self._do("update_cycle")
-
-    def partial_cycle(self) -> str:
-        """A cycle as a partial Secondary."""
-        assert self._peer is not None
-        result: str = self._peer.call("__main__.partial_cycle", "targets")
-        return result
-
-    def _do(self, verb: str, **how: str) -> list[str]:
-        assert self._peer is not None
-        self._peer.call(f"{self._name}.{verb}", **how)
-        return self._peer.banners()
 
 
 PARTIES = (("primary", PRIMARY), ("secondary", TCU), ("secondary", PARTIAL))
@@ -93,7 +66,7 @@ def replay(transcript: Transcript, folder: Path) -> None:
     """Ask our servers what the reference's vehicle asked."""
     with serving(folder, transcript.facts["dialect"], transcript.facts["clock_s"]) as servers:
         theirs = Again(transcript, servers.ports)
-        play(servers, theirs, *(Party(name, serial, None) for name, serial in PARTIES))
+        play(servers, theirs, *(Party(name, serial) for name, serial in PARTIES))
     assert not theirs.left()
 
 
@@ -103,14 +76,9 @@ def record(where: Checkouts, folder: Path, dialect: str) -> Transcript:
     back.mkdir()
     front.mkdir()
     clock_s = int(SystemClock().now_s()) + 3600  # the reference's ECUs begin with the real time
-    place = Desk(where, back, dialect)
+    place = Place(where, back, dialect)
     with serving(front, dialect, clock_s) as servers, Recorder(servers.ports) as wire, ExitStack() as peers:
-        for name, port in (
-            ("image", "IMAGE_REPO_PORT"),
-            ("director", "DIRECTOR_REPO_PORT"),
-            ("service", "DIRECTOR_SERVER_PORT"),
-            ("time", "TIMESERVER_PORT"),
-        ):
+        for name, port in PORTS.items():
             place.ports[port] = wire.ports[name]
         place.pin()
         _give(servers, back)

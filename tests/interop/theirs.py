@@ -6,10 +6,45 @@ from typing import Any, Protocol
 from xmlrpc.client import loads
 from zipfile import ZipFile
 
+from .reference import Peer
 from .wire import Exchange, Recorder, Transcript, as_message, ask
 
 _COMPARED = ("http/", "content-type:")
 _ARCHIVE = b"UEsD"  # of base64
+
+
+class Party:
+    """The reference's Primary or one of its Secondaries.
+
+    Args:
+        name: ``primary`` or ``secondary``.
+        serial: who it is.
+        peer: the process; None in a replay.
+    """
+
+    def __init__(self, name: str, serial: str, peer: Peer | None = None) -> None:
+        self._name = f"demo.demo_{name}"
+        self._serial = serial
+        self._peer = peer
+
+    def begin(self, **how: Any) -> list[str]:
+        """It comes from the factory, makes itself known and reports; returns the banners."""
+        return self._do("clean_slate", ecu_serial=self._serial, **how)
+
+    def cycle(self) -> list[str]:
+        """A cycle; returns the banners."""
+        return self._do("update_cycle")
+
+    def partial_cycle(self) -> str:
+        """A cycle as a partial Secondary."""
+        assert self._peer is not None
+        result: str = self._peer.call("__main__.partial_cycle", "targets")
+        return result
+
+    def _do(self, verb: str, **how: Any) -> list[str]:
+        assert self._peer is not None
+        self._peer.call(f"{self._name}.{verb}", **how)
+        return self._peer.banners()
 
 
 class Theirs(Protocol):

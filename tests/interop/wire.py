@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self, cast
 from xmlrpc.client import dumps
 
-HOST = "127.0.0.1"
+from .reference import HOST
+
 TIMEOUT_S = 60.0
 _LEFT_OUT = ("host:", "user-agent:")
 
