@@ -25,7 +25,7 @@ from swagent.uptane_client.secondary import Secondary
 from swagent.uptane_client.sources import OPTIONS, RpcDirectorService
 from tests.uptane_client.world import TestClock
 
-from .office import Office
+from .office import Nobody, Office
 from .reference import PRIMARY, TCU, VIN
 from .wire import Replayer, Transcript, Wire
 
@@ -104,9 +104,6 @@ class Ecus:
         signed = rpc.call("get_last_ecu_manifest", serial)["signed"]
         return signed["installed_image"]["filepath"], signed["attacks_detected"]
 
-    def close(self) -> None:
-        """End what was begun."""
-
 
 def runs(serial: str) -> bytes:
     """What a Secondary of ours has installed."""
@@ -131,12 +128,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def replay(
-    transcript: Transcript, folder: Path, play: Callable[[Wire, dict[str, Any], Office], None], office: Office
+    transcript: Transcript, folder: Path, play: Callable[[Wire, dict[str, Any], Office], None]
 ) -> None:
     """Play our side from what was recorded; what it asks otherwise, or never, is an AssertionError."""
     with Replayer(transcript.exchanges) as wire, alone(folder):
         try:
-            play(wire, transcript.facts, office)
+            play(wire, transcript.facts, Nobody())
         except (SwagentError, AssertionError) as exc:
             raise AssertionError(wire.differences or "our side does not accept it") from exc
     assert not wire.differences

@@ -12,7 +12,7 @@ from tests.programs import run_swagent
 
 from . import our_secondaries, our_vehicle, their_secondaries, their_vehicle
 from .ecus import replay
-from .office import PORTS, Nobody, servers
+from .office import PORTS, servers
 from .reference import HOST, PRIMARY, VARIABLE, VIN, Checkouts, checkouts
 from .wire import Transcript, read
 
@@ -38,7 +38,7 @@ class TestOurVehicle:
     """Our Primary, full and partial Secondary, with the reference's Director, Image repository and Time server."""
 
     def test_as_recorded(self, dialect: str, quick_path: Path) -> None:
-        replay(recorded("our-vehicle", dialect), quick_path, our_vehicle.play, Nobody())
+        replay(recorded("our-vehicle", dialect), quick_path, our_vehicle.play)
 
     def test_another_byte_is_noticed(self, dialect: str, quick_path: Path) -> None:
         transcript = recorded("our-vehicle", dialect)
@@ -47,7 +47,7 @@ class TestOurVehicle:
         other = exchange.request._replace(body=exchange.request.body.replace(b"democar", b"domecar"))
         transcript.exchanges[at] = exchange._replace(request=other)
         with pytest.raises(AssertionError, match="domecar"):
-            replay(transcript, quick_path, our_vehicle.play, Nobody())
+            replay(transcript, quick_path, our_vehicle.play)
 
     def test_another_answer_is_noticed(self, dialect: str, quick_path: Path) -> None:
         transcript = recorded("our-vehicle", dialect)
@@ -58,7 +58,7 @@ class TestOurVehicle:
         other[last + 10] ^= 1
         transcript.exchanges[at] = exchange._replace(answer=exchange.answer._replace(body=bytes(other)))
         with pytest.raises(AssertionError) as caught:
-            replay(transcript, quick_path, our_vehicle.play, Nobody())
+            replay(transcript, quick_path, our_vehicle.play)
         assert isinstance(caught.value.__cause__, UptaneError)
 
     @pytest.mark.slow
@@ -71,7 +71,7 @@ class TestOurSecondaries:
     """Our full and partial Secondary with the reference's Primary."""
 
     def test_as_recorded(self, dialect: str, quick_path: Path) -> None:
-        replay(recorded("our-secondaries", dialect), quick_path, our_secondaries.play, Nobody())
+        replay(recorded("our-secondaries", dialect), quick_path, our_secondaries.play)
 
     @pytest.mark.slow
     def test_live(self, dialect: str, quick_path: Path, reference: Checkouts) -> None:
