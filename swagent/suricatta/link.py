@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from swagent import errors
-from swagent.errors import DeadlineError, SwagentError, TransportError
+from swagent.errors import DeadlineError, Refused, SwagentError, TransportError
 from swagent.ipc import ControlClient
 from swagent.ipc.control import Ours
 from swagent.model import InstallRequest, Outcome
@@ -53,7 +53,9 @@ class InstallerLink:
             talk.send(request)
             facts = talk.verdict()
         result = facts.get("result")
-        if result not in ("installed", "checked", "nothing-to-do"):
+        if result == "checked":
+            raise Refused("the daemon installs nothing: it runs with --dry-run")
+        if result not in ("installed", "nothing-to-do"):
             raise _error(facts)
         self._post_update(hear)
         state = self.known(request.correlation_id).state

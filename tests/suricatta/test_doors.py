@@ -128,6 +128,14 @@ def test_an_image_that_nobody_signed(server: Server, unit: Unit) -> None:
     assert unit.env()["slot"] == "a"
 
 
+def test_a_daemon_that_only_tries_is_no_success(server: Server, unit: Unit) -> None:
+    action = assigned(server, unit)
+    with daemon(unit.folder, *unit.options(), "-n", "-u", words(server)):
+        assert ended(server, action) == "error"
+    assert "--dry-run" in server.state.told[-1].details[-1]
+    assert unit.env()["slot"] == "a"
+
+
 def test_orders_of_local_clients(server: Server, unit: Unit) -> None:
     server.state.sleep = "01:00:00"
     with daemon(unit.folder, *unit.options(), "-u", words(server, "-d")) as running:
