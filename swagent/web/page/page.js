@@ -127,8 +127,8 @@ function take(event) {
   const begins = event.event === "update.started" || (isVerdict && (!update || update.verdict)) || (!update && event.session);
   if (!begins && !update) return; // of the daemon, not of an update
   if (begins) {
-    update = { session: event.session, started: event.time, source: event.source, artifacts: new Map(), log: [], step: 0, steps: 0 };
-    if (event.event === "update.started") [dismissed, asked] = [null, null]; // what was found in a file may be over now
+    update = { session: event.session || event.time, started: event.time, source: event.source, artifacts: new Map(), log: [], step: 0, steps: 0 };
+    if (event.event === "update.started") asked = null; // what was found in a file may be over now
   }
   if (event.step) [update.step, update.steps] = [event.step, event.steps];
   const [kind, what] = event.event.split(".");
