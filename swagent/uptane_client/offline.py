@@ -54,30 +54,40 @@ class DirectorRefresh(Refresh):
         """
         self.root()
         self._recall_offline()
-        repository, caps = self.repository, self._rules.caps
-        raw = self._need(self._names(), caps.snapshot)
+        repository = self.repository
+        raw = self._need(self._names(), self._rules.caps.snapshot)
         if repository.update_offline_snapshot(raw, from_medium=True):
             self._accept(OFFLINE_SNAPSHOT, raw)
-        found: dict[str, bytes] = {}
-        for name, facts in repository.offline_files().items():
-            file = self._take(f"{name}.{self._codec.extension}", facts.length_bytes or caps.targets)
-            if file is not None:
-                found[name] = file
-        if len(found) != 1:
-            kind = InvalidMetadata if found else MixAndMatch
-            raise kind(
-                "the medium has more than one targets file: " + ", ".join(name[:60] for name in found)
-                if found
-                else "the medium has no targets file that may still be installed from one",
-                repository=self._name,
-                role=OFFLINE_TARGETS,
-                expected="one of " + ", ".join(list(repository.offline_files())[:8]),
-                found=f"{len(found)}",
-            )
-        ((name, file),) = found.items()
+        name, file = self._one_targets_file()
         document = repository.update_offline_targets(name, file)
         self.finish()
         return name, document
+
+    def _one_targets_file(self) -> tuple[str, bytes]:
+        """Of those that the snapshot lists the only one that is there, and its name."""
+        listed, found = self.repository.offline_files(), None
+        for name, facts in listed.items():
+            most_bytes = facts.length_bytes or self._rules.caps.targets
+            raw = self._take(f"{name}.{self._codec.extension}", most_bytes)
+            if raw is not None and found is not None:
+                raise InvalidMetadata(
+                    f"the medium has more than one targets file: {found[0][:60]}, {name[:60]}",
+                    repository=self._name,
+                    role=OFFLINE_TARGETS,
+                    expected="one",
+                    found="two",
+                )
+            if raw is not None:
+                found = name, raw
+        if found is None:
+            raise MixAndMatch(
+                "the medium has no targets file that may still be installed from one",
+                repository=self._name,
+                role=OFFLINE_TARGETS,
+                expected="one of " + ", ".join(name[:60] for name in list(listed)[:8]),
+                found="none",
+            )
+        return found
 
     def _names(self) -> tuple[str, ...]:
         """Aktualizr's fork calls the file by its role, PURE-2 shows another name."""
