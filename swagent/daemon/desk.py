@@ -32,7 +32,7 @@ from swagent.errors import (
 )
 from swagent.events import Event, EventBus, refused_early
 from swagent.facts import device_facts, image_facts, look_into
-from swagent.ipc import DryRun, Notification, Request, Revisions, StatusReply
+from swagent.ipc import DryRun, Notification, Origin, Request, Revisions, StatusReply
 from swagent.ipc.messages import AesKeyText, Command, DeltaUrl, Message, Variable, VersionsRange
 from swagent.model import Selection
 from swagent.settings import DEFAULT_TYPE, InstallSettings
@@ -47,6 +47,7 @@ from .questions import Questions
 if TYPE_CHECKING:
     from swagent.bootloader import Bootloader
 
+NETWORKS = (Origin.WEBSERVER, Origin.SURICATTA, Origin.DOWNLOADER)
 LAST_WORD_S = 10.0
 CLASSIC_LEAST_S = 0.2
 """SWUpdate's client waits for ever when a connection breaks before it has begun to wait for that."""
@@ -124,9 +125,12 @@ class InstallDesk:
         self._update_type = DEFAULT_TYPE
         self._last_was_dry = False
         self._stop = Flag()
+        self._ending = False
+        self._hook = asyncio.Lock()
         self._controller: Listener | None = None
         self._questions: Questions | None = None
         self._inspections = asyncio.Semaphore(INSPECTIONS_MAX)
+        self._loop = asyncio.get_running_loop()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="install")
 
     # -- updates
@@ -146,6 +150,8 @@ class InstallDesk:
         """
         if self._running is not None:
             raise Busy("another update is running")
+        if self._ending or self._hook.locked():
+            raise Busy("the daemon ends" if self._ending else "the post-update command is running")
         settings = self._selected(request)
         dry_run = request.dry_run == DryRun.ON or (request.dry_run != DryRun.OFF and self._wishes.dry_run)
         wishes = self._wishes._replace(dry_run=dry_run, judge_unit=not dry_run, post_update=False)
@@ -205,6 +211,7 @@ class InstallDesk:
                 order.name or f"the update of {admitted.peer}",
                 length_bytes=order.length_bytes,
                 hashes=order.hashes,
+                on_bytes=self._counter(admitted, order),
             )
             session, _ = make_session(
                 admitted.settings,
@@ -222,6 +229,22 @@ class InstallDesk:
             return bus.marked(refused_early(fault, now_s=SystemClock().now_s()))
         assert bus.verdict is not None  # noqa: S101 - a session that returns has published it
         return bus.verdict
+
+    def _counter(self, admitted: Admitted, order: Order) -> Callable[[int], None]:
+        """Tells SWUpdate's clients how much of an update has come over a network; called in the worker."""
+        total = order.length_bytes or admitted.request.length_bytes
+        if not total or admitted.request.origin not in NETWORKS:
+            return lambda came: None
+        loop, percent = self._loop, 0
+
+        def count(came: int) -> None:
+            nonlocal percent
+            now = min(100, 100 * came // total)
+            if now > percent:
+                percent = now
+                loop.call_soon_threadsafe(lambda: self._tell(self._news.downloaded(now, total)))
+
+        return count
 
     def _with_questions(
         self, order: Order, wishes: Wishes, bus: EventBus, connection: socket.socket
@@ -277,15 +300,16 @@ class InstallDesk:
         if self._running is None:
             raise NotAcknowledged("no update is running")
         if order.do == "cancel":
-            self.stop()
+            self._stop.set()
         elif self._questions is None:
             raise NotAcknowledged("there is no question")
         else:
             self._questions.answer(order.question, order.answer)
         return {}
 
-    def stop(self) -> None:
-        """Ask the update that runs to stop at its next checkpoint."""
+    def end(self) -> None:
+        """Let no more updates in, and ask the one that runs to stop at its next checkpoint."""
+        self._ending = True
         self._stop.set()
 
     # -- the rest
@@ -304,13 +328,14 @@ class InstallDesk:
 
     async def post_update(self, text: str) -> None:
         """Run the post-update command of the last update; after a dry run there is nothing to run it for."""
-        if self._running is not None:
-            raise Busy("an update is running")
+        if self._running is not None or self._hook.locked():
+            raise Busy("an update is running, or another client's post-update command")
         self._tell(self._news.done(text))
         if self._last_was_dry:
             self._log("info", "the last update was a dry run: its post-update command is not run")
             return
-        await asyncio.to_thread(run_hook, self._settings, self._update_type, self._log, self._environ)
+        async with self._hook:
+            await asyncio.to_thread(run_hook, self._settings, self._update_type, self._log, self._environ)
 
     async def command(self, command: Command) -> Message:
         """Have a child do something; returns its answer."""

@@ -229,7 +229,7 @@ class Service:
 
     async def _end(self) -> None:
         """Let the update that runs come to an end it can recover from, and tell everybody."""
-        self._desk.stop()
+        self._desk.end()
         while self._desk.busy:
             await asyncio.sleep(0.05)
         self._wake()

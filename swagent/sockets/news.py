@@ -91,10 +91,6 @@ class News:
         """POST_UPDATE was asked for."""
         return [Told(self._now._replace(status=Status.DONE, info=info))]
 
-    def child_event(self, info: str) -> list[Told]:
-        """A child process has something to tell."""
-        return [Told(self._now._replace(status=Status.SUBPROCESS, info=info))]
-
     def downloaded(self, percent: int, total_bytes: int) -> list[Told]:
         """So much of the update has come."""
         self._now = self._now._replace(download_percent=percent, download_bytes=total_bytes)

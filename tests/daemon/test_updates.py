@@ -47,7 +47,7 @@ def test_an_update(tmp_path: Path, key_ring: KeyRing, name: str, old: bool) -> N
     image = signed_image(tmp_path, key_ring, bytes(3_000_000))
     with daemon(tmp_path, "-k", key_ring.cert, *HARDWARE) as running:
         listening = Listening(running.folder / name, old=old)
-        lines = send(running, image, Request(info="by hand", origin=1))
+        lines = send(running, image, Request(info="by hand", origin=1, length_bytes=image.stat().st_size))
         heard = listening.until(Status.SUCCESS)
         assert running.stop() == 0
     assert lines[0] == "START Software Update started !"
@@ -58,6 +58,10 @@ def test_an_update(tmp_path: Path, key_ring: KeyRing, name: str, old: bool) -> N
         "= SUCCESS",
     ]
     assert (tmp_path / "target").stat().st_size == 3_000_000
+    downloads = [each for each in heard if each.status == Status.DOWNLOAD]
+    assert downloads[-1].download_percent == 100
+    assert {each.download_bytes for each in downloads} == {image.stat().st_size}
+    heard = [each for each in heard if each.status != Status.DOWNLOAD]
     assert (heard[0].status, heard[0].steps, heard[0].info) == (Status.START, 1, "by hand")
     assert (heard[1].status, heard[1].info) == (Status.RUN, '{"0": {"VERSION" : "1.0.1"}}')
     steps = [each for each in heard if each.step == 1]
@@ -132,3 +136,28 @@ def test_the_codes_of_a_controlling_program(tmp_path: Path, key_ring: KeyRing) -
         assert running.stop() == 0
         lines = [json.loads(line) for line in running.text().splitlines() if line.startswith("{")]
     assert [line["code"] for line in lines if "code" in line] == [0x3001, 0x3002, 0x3008, 0x300B, 0x300E]
+
+
+def test_the_end_of_the_daemon_cancels_an_update(tmp_path: Path, key_ring: KeyRing) -> None:
+    image = signed_image(tmp_path, key_ring, bytes(1_000_000))
+    with daemon(tmp_path, "-k", key_ring.cert, *HARDWARE) as running:
+        with running.client.install(Request()) as upload:
+            upload.send(image.read_bytes()[:500_000])
+            assert running.stop() == 0
+        assert "cancelled" in running.text()
+    assert not (tmp_path / "target").exists()
+
+
+def test_what_a_killed_daemon_was_doing_is_told_by_the_next(tmp_path: Path, key_ring: KeyRing) -> None:
+    image = signed_image(tmp_path, key_ring, bytes(8_000_000), direct=True)
+    with daemon(tmp_path, "-k", key_ring.cert, *HARDWARE) as running:
+        listening = Listening(running.folder / "swupdateprog", old=False)
+        with running.client.install(Request()) as upload:
+            upload.send(image.read_bytes()[:7_000_000])
+            until(lambda: any(each.step == 1 for each in listening.heard), "its first step")
+            running.process.kill()
+            running.process.wait()
+    with daemon(tmp_path, "-k", key_ring.cert, *HARDWARE) as running:
+        assert "was cut while writing" in running.text()
+        assert running.client.ask_ours({"do": "state"})["updates"][0]["verdict"] == "FAILED"
+        assert send(running, image)[-1] == "= SUCCESS"
