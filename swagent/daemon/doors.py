@@ -187,6 +187,7 @@ def doors_of(
     options: Mapping[str, str],
     settings_file: str | None,
     sockets: Mapping[str, str],
+    log: Callable[[str, str], None],
 ) -> list[Process]:
     """The doors that are wanted.
 
@@ -195,10 +196,15 @@ def doors_of(
         options: option strings by name of the option.
         settings_file: as ``-f`` names it.
         sockets: kind to path, of those that doors need.
+        log: hears of what is unwise.
+
+    Raises:
+        SettingsError: there is no such user or group, or it could not use the sockets.
     """
     found = []
     for door in DOORS:
         if door.option in options or door.wanted(settings):
+            _judge_rights(door, settings, sockets["control"], log)
             argv = [sys.executable, "-m", "swagent", "door", door.name, "--orders", FD]
             for kind in ("control", "progress", "events"):
                 argv += [f"--{kind}={sockets[kind]}"]
@@ -211,6 +217,23 @@ def doors_of(
         argv = str(given["exec"]).split()
         found.append(Process(str(given["name"]), tuple(argv), identity=identity_of(given, where)))
     return found
+
+
+def _judge_rights(
+    door: Door, settings: InstallSettings, control: str, log: Callable[[str, str], None]
+) -> None:
+    identity = identity_of(getattr(settings, door.group), door.group) if door.group else Identity()
+    if identity.uid is None:
+        if os.geteuid() == 0:
+            log("warn", f"{door.name} runs as root: name a user and a group for it in the group {door.group}")
+        return
+    found = os.stat(control)
+    in_group = found.st_gid != 0 and found.st_mode & 0o060 == 0o060
+    if identity.uid != found.st_uid and not in_group and found.st_mode & 0o006 != 0o006:
+        raise SettingsError(
+            f"{door.name} runs as user {identity.uid}, who may not use {control}",
+            hint="name a group for the sockets with socket-group in the group daemon",
+        )
 
 
 class Orders:

@@ -202,7 +202,7 @@ class Service:
         """Raises SettingsError when a child could not reach the sockets that it needs."""
         paths = {kind: those[0].path for kind, those in sockets.items() if those}
         plan = self._plan
-        processes = doors_of(plan.settings, plan.doors, plan.settings_file, paths)
+        processes = doors_of(plan.settings, plan.doors, plan.settings_file, paths, self._log)
         socket_gid = os.stat(paths["control"]).st_gid or None
         return Supervisor(processes, self._log, socket_gid=socket_gid, finished=finished)
 

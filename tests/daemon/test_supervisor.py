@@ -18,7 +18,7 @@ from swagent.errors import NotAcknowledged, SettingsError
 from swagent.ipc import ChildCommand, Origin, Type
 from swagent.ipc.messages import Command
 from tests.conftest import KeyRing
-from tests.programs import PROJECT
+from tests.programs import PROJECT, run
 
 from .running import HARDWARE, daemon, until
 
@@ -179,3 +179,27 @@ def test_processes_of_the_settings_and_the_state_after_a_kill(tmp_path: Path, ke
         second = child()["pid"]
         assert running.stop() == 0
     assert not Path(f"/proc/{second}").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_door_that_could_not_use_the_sockets_is_refused_at_the_start(
+    tmp_path: Path, key_ring: KeyRing
+) -> None:
+    group = 'webserver : { user = "nobody"; listening_ports = "127.0.0.1:0"; allow-anonymous = true; };'
+    (tmp_path / "settings.cfg").write_text(f"globals : {{ }}; {group}")
+    words = [
+        sys.executable,
+        "-m",
+        "swagent",
+        "daemon",
+        "-k",
+        key_ring.cert,
+        "-f",
+        "settings.cfg",
+        "-w",
+        "-p 0",
+    ]
+    environ = {"RUNTIME_DIRECTORY": str(tmp_path), "PYTHONPATH": str(PROJECT)}
+    done = run(words, cwd=tmp_path, env=environ)
+    assert done.code == 70, done.text
+    assert "socket-group" in done.text
