@@ -16,10 +16,11 @@ from swagent.errors import (
 )
 from swagent.model import Outcome, Reader
 from swagent.net import Folder
+from swagent.stream.ring import Producer, Ring
 from swagent.uptane.images import JudgedImage, WatchedSpeed
 from swagent.uptane.metadata import Target
 
-from .images import PIECE_BYTES
+SLOTS, SLOT_BYTES = 6, 1024 * 1024
 
 
 def install_from(
@@ -73,34 +74,56 @@ def _install_from_one(
             except SwagentError as worse:
                 raise worse from exc
             raise
+        finally:
+            passing.close()
     finally:
         source.close()
 
 
 class _Passing:
-    """A ``Reader`` that has its first piece already: a mirror without the image disturbs no installer."""
+    """A ``Reader`` ahead of whoever reads it: a thread of its own fetches and judges while the device is written.
+
+    It has its first piece already, so that a mirror without the image disturbs no installer.
+    """
 
     def __init__(self, image: JudgedImage) -> None:
-        self._image = image
-        piece = memoryview(bytearray(PIECE_BYTES))
-        self._first = piece[: image.readinto(piece)]
-        self._ended = not self._first
+        self._producer = Producer(image.readinto, Ring(slots=SLOTS, slot_bytes=SLOT_BYTES))
+        self._pieces = iter(self._producer)
+        self._left = memoryview(b"")
+        self._ended = False
+        self._failure: BaseException | None = None
+        try:
+            self._advance()
+        except BaseException:
+            self.close()
+            raise
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of ``buffer``; 0 at the end, when all of it was what was signed."""
-        n = min(len(buffer), len(self._first))
-        if n:
-            buffer[:n] = self._first[:n]
-            self._first = self._first[n:]
-            return n
-        if self._ended:
-            return 0
-        n = self._image.readinto(buffer)
-        self._ended = n == 0
+        if not self._left and not self._ended:
+            self._advance()
+        n = min(len(buffer), len(self._left))
+        buffer[:n] = self._left[:n]
+        self._left = self._left[n:]
         return n
+
+    def _advance(self) -> None:
+        """The next piece. What went wrong once is wrong for ever: nobody may take it for the end by asking again."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            piece = next(self._pieces, None)
+        except BaseException as exc:
+            self._failure = exc
+            raise
+        self._ended = piece is None
+        self._left = memoryview(b"") if piece is None else piece
 
     def read_on(self) -> None:
         """To the end, for the verdict alone."""
-        scrap = memoryview(bytearray(PIECE_BYTES))
-        while self.readinto(scrap):
-            pass
+        while not self._ended:
+            self._advance()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._producer.stop()

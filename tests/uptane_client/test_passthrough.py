@@ -401,3 +401,29 @@ class TestAfterACut:
         unit.world.memory.keep_pending(Pending(PRIMARY, image, None, "", "boot", unit.installer.mark()))
         assert unit.cycle() == "pending"
         assert unit.env.get("slot") == "b"
+
+
+@pytest.mark.parametrize("data", [FIRMWARE[:-1], FIRMWARE[:-1] + b"!", FIRMWARE + b"!"])
+def test_what_went_wrong_once_is_never_the_end(world: World, data: bytes) -> None:
+    """Also for an installer that goes on after an error."""
+    seen: list[object] = []
+
+    class Stubborn(Picky):
+        def install(self, request: InstallRequest) -> Outcome:
+            buffer = memoryview(bytearray(64))
+            for _ in range(4):
+                try:
+                    seen.append(request.source.readinto(buffer))
+                except SwagentError as exc:
+                    seen.append(type(exc))
+                    last = exc
+            raise last
+
+    world.order(PRIMARY)
+    mirror = OneStream(lambda: Bytes(data))
+    stubborn = Stubborn(HashError(""))
+    with pytest.raises(SwagentError):
+        through(world, mirror, Mirror(), installers={PRIMARY: stubborn}).cycle()
+    assert seen[0] == min(len(data), len(FIRMWARE))
+    assert seen[1] in (TargetHashMismatch, EndlessDataError)
+    assert seen[1:] == [seen[1]] * 3
