@@ -24,13 +24,11 @@ class AktualizrApi:
 
     Args:
         desk: the Director and its folder.
-        log: hears of what goes wrong.
     """
 
-    def __init__(self, desk: DirectorDesk, log: Callable[[str, str], None]) -> None:
+    def __init__(self, desk: DirectorDesk) -> None:
         self._desk = desk
         self._director = desk.director
-        self._log = log
         self.routes: tuple[Route, ...] = (
             Route("PUT", "/director/manifest", self.manifest, VEHICLE, "Hand in a manifest."),
             Route("POST", "/director/ecus", self.ecus, VEHICLE, "Make the vehicle's ECUs known."),
@@ -75,7 +73,7 @@ class AktualizrApi:
 
     def metadata(self, call: Call) -> Reply:
         """``N.root.json``, ``targets.json`` and the like."""
-        raw = named_file(self._director, call.vin, call.path["name"], self._log)
+        raw = named_file(self._director, call.vin, call.path["name"])
         return Reply(200, raw=raw) if raw is not None else Reply(404, {})
 
     def events(self, call: Call) -> Reply:

@@ -5,7 +5,7 @@ first (SQLite: the whole file), so that two workers never sign the same version 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,23 +25,18 @@ class Inventory:
 
     Args:
         url: ``sqlite:///path/to/file`` or ``postgresql://user@host/database``; a plain path is one of SQLite.
-        echo: hears of each statement, for those who look for slow ones.
 
     Raises:
         SettingsError: no such kind of database.
         RegistrationError: what opens it is not installed.
     """
 
-    def __init__(self, url: str, echo: Callable[[str], None] | None = None) -> None:
+    def __init__(self, url: str) -> None:
         self._engine = _engine(url)
         address = self._engine.url
         kind = address.get_backend_name()
         self.name: str = address.set(drivername=kind).render_as_string(hide_password=True)
         self.is_sqlite: bool = kind == "sqlite"
-        if echo is not None:
-            from sqlalchemy import event
-
-            event.listen(self._engine, "before_cursor_execute", lambda *words: echo(words[2]))
 
     @contextmanager
     def change(self) -> "Iterator[Fleet]":

@@ -113,12 +113,6 @@ class Fleet(Orders):
             query = query.where(or_(table.c.contact_s.is_(None), table.c.contact_s < before_s))
         return [Vehicle(*row) for row in self._db.execute(query)]
 
-    def vehicles_due(self, until_s: int, limit: int) -> list[str]:
-        """VINs of vehicles whose files expire before then, the first ones first."""
-        table = db.VEHICLES
-        query = select(table.c.vin).where(table.c.expires_s < until_s)
-        return list(self._db.execute(query.order_by(table.c.expires_s).limit(limit)).scalars())
-
     # -- ECUs
 
     def ecu(self, serial: str) -> Ecu:

@@ -177,10 +177,6 @@ class Orders:
         self._db.execute(db.SESSIONS.delete().where(db.SESSIONS.c.operator == name))
         return bool(self._db.execute(db.OPERATORS.delete().where(db.OPERATORS.c.name == name)).rowcount)
 
-    def operators(self) -> list[str]:
-        """Their names."""
-        return [row.name for row in self._db.execute(db.OPERATORS.select().order_by(db.OPERATORS.c.name))]
-
     def password(self, name: str) -> str:
         """What was kept of an operator's password, "" for nobody."""
         row = self._db.execute(db.OPERATORS.select().where(db.OPERATORS.c.name == name)).one_or_none()

@@ -52,7 +52,6 @@ VEHICLES = Table(
     Column("expires_s", BigInteger),  # when the first of its files does
     Index(None, "contact_s"),
     Index(None, "alerts"),
-    Index(None, "expires_s"),
 )
 ECUS = Table(
     "ecus",

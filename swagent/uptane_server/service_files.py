@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from swagent.errors import SwagentError
 from swagent.uptane.errors import UnknownVehicle
-from swagent.uptane.metadata import ROOT, TOP_LEVEL
+from swagent.uptane.metadata import TOP_LEVEL
 
 from .director import Director
 from .service import Log, application, in_thread
@@ -49,7 +49,11 @@ def director_files(director: Director, folder: str, log: Log) -> "web.Applicatio
 
     async def metadata(request: web.Request) -> web.Response:
         vin, name = request.match_info["vin"], request.match_info["name"]
-        raw = await in_thread(named_file, director, vin, name, log)
+        try:
+            raw = await in_thread(named_file, director, vin, name)
+        except SwagentError as exc:
+            log("error", f"the metadata of {vin[:60]} cannot be had: {exc.message}")
+            raise web.HTTPServiceUnavailable from None
         if raw is None:
             raise web.HTTPNotFound
         return web.Response(body=raw, content_type="application/octet-stream")
@@ -67,19 +71,17 @@ def director_files(director: Director, folder: str, log: Log) -> "web.Applicatio
     return app
 
 
-def named_file(director: Director, vin: str, name: str, log: Log) -> bytes | None:
-    """A metadata file by its plain or versioned name, None when there is none."""
+def named_file(director: Director, vin: str, name: str) -> bytes | None:
+    """A metadata file by its plain or versioned name, None when there is none.
+
+    Raises:
+        SwagentError: whether there is one cannot be told.
+    """
     match = _NAME.match(name)
     if match is None or match[2] not in TOP_LEVEL or match[3] != director.codec.extension:
         return None
-    version = int(match[1]) if match[1] else None
-    if match[2] != ROOT and version is None:
-        version = None
     try:
-        found = director.file(vin, match[2], version)
+        found = director.file(vin, match[2], int(match[1]) if match[1] else None)
     except UnknownVehicle:
-        return None
-    except SwagentError as exc:
-        log("error", f"the metadata of {vin} cannot be had: {exc.message}")
         return None
     return found.raw if found is not None else None

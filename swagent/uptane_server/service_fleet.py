@@ -43,7 +43,7 @@ def fleet_application(
         silent_s: after how long without a manifest a vehicle counts as silent.
     """
     app = application()
-    aktualizr = AktualizrApi(desk, log)
+    aktualizr = AktualizrApi(desk)
     own = DirectorApi(desk, __version__, silent_s=silent_s)
     add_routes(app, own.routes, identity, log, signed=True)
     add_routes(app, aktualizr.orders, identity, log)

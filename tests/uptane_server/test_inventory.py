@@ -101,7 +101,6 @@ class TestIndexes:
         fleet.director.last_ecu_manifest(fleet.car.primary)
         with inventory.look() as look:
             look.vehicles(after="a", prefix="demo")
-            look.vehicles_due(10, 10)
             look.alerts(VIN)
             look.events(VIN)
             look.facts(VIN)

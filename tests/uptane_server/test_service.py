@@ -6,6 +6,7 @@ from typing import Any
 from xmlrpc.client import Binary, Fault, ServerProxy
 
 import pytest
+import urllib3
 
 from swagent.clock import SystemClock
 from swagent.errors import TransportError
@@ -197,8 +198,6 @@ class TestFiles:
         "path", ["../x", "%2e%2e/x", "a/%2e%2e/%2e%2e/x", ".hidden", "%00", "democar", ""]
     )
     def test_nothing_else(self, sqlite: Inventory, quick_path: Path, path: str) -> None:
-        import urllib3
-
         served = Served(sqlite, "tuf1", quick_path)
         try:
             (quick_path / "x").write_text("secret")
@@ -224,3 +223,30 @@ def test_a_port_that_is_taken(quick_path: Path) -> None:
     client = RpcDirectorService(f"http://127.0.0.1:{first.ports[0]}", codec("tuf1"), SystemClock())
     with pytest.raises(TransportError):
         client.submit(VIN, PRIMARY, b"{}")
+
+
+def test_several_processes_share_a_port(quick_path: Path) -> None:
+    """One takes over where the other ends."""
+    (quick_path / "x").write_text("there")
+    first = Service(Door(static_files(str(quick_path)), shared=True))
+    second = Service(Door(static_files(str(quick_path)), port=first.ports[0], shared=True))
+    assert second.ports == first.ports
+    first.close()
+    source = RepositorySource(f"http://127.0.0.1:{second.ports[0]}", SystemClock())
+    assert source.metadata("x", 100) == b"there"
+    source.close()
+    second.close()
+
+
+def test_an_inventory_that_is_away(sqlite: Inventory, quick_path: Path) -> None:
+    """A client must not take it for a file that is not there."""
+    served = Served(sqlite, "tuf1", quick_path)
+    try:
+        with sqlite.change() as change:
+            change._db.exec_driver_sql("ALTER TABLE vehicles RENAME TO gone")
+        for name in ("2.root.json", "timestamp.json"):
+            answer = urllib3.request("GET", f"{served.files}/{VIN}/metadata/{name}", retries=False)
+            assert answer.status == 503
+            assert b"gone" not in answer.data
+    finally:
+        served.service.close()

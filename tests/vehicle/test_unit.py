@@ -1,17 +1,20 @@
-"""The unit that is shipped, as systemd judges it."""
+"""The units of Uptane's services that are shipped, as systemd judges them."""
 
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.programs import need
 
-UNIT = Path(__file__).parents[2] / "systemd" / "swagent-uptane.service"
+UNITS = Path(__file__).parents[2] / "systemd"
 
 
-def test_it_is_hardened() -> None:
+@pytest.mark.parametrize("name", ["swagent-uptane.service", "swagent-director.service"])
+def test_it_is_hardened(name: str) -> None:
     need("systemd-analyze")
     run = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(UNIT)],
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(UNITS / name)],
         capture_output=True,
         text=True,
         check=False,

@@ -60,7 +60,6 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_vehicles_alerts"), "vehicles", ["alerts"], unique=False)
     op.create_index(op.f("ix_vehicles_contact_s"), "vehicles", ["contact_s"], unique=False)
-    op.create_index(op.f("ix_vehicles_expires_s"), "vehicles", ["expires_s"], unique=False)
     op.create_table(
         "alerts",
         sa.Column("vin", NAME, nullable=False),
