@@ -169,7 +169,7 @@ def supplier_outside(bench: Bench) -> None:
     repository.staged.draft(
         "supplier", Targets({target.path: target}), version=document.version + 1, expires_s=document.expires_s
     )
-    replace(repository.image(target), EVIL)
+    replace(repository.images.path(target), EVIL)
     di.write_to_live()
     bench.parties.dd.add_target_and_write_to_live("gateway.img", EVIL, VIN, SECONDARY)
     bench.primary()

@@ -5,17 +5,14 @@ needs several; root, targets and delegated roles with keys that come from elsewh
 a client of the present state would accept goes live, and all of it at once (uptane §1, §5.4).
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from swagent.clock import Clock
-from swagent.errors import DeviceError, SettingsError
-from swagent.store.atomic import make_folders, open_replacement, replace
-from swagent.uptane.codecs import NAMES, codec
+from swagent.errors import SettingsError
+from swagent.uptane.codecs import codec
 from swagent.uptane.metadata import (
     IMAGE,
     ROOT,
@@ -40,30 +37,14 @@ from swagent.uptane.rules import BY_DIALECT
 from swagent.uptane.signing import Signer
 
 from .image_check import judge
+from .image_settings import SETTINGS, Settings, read_settings, write_settings
+from .image_store import ImageStore
 from .publish import Site
-from .repository import LIFETIME_S, RoleFiles
+from .repository import RoleFiles
 from .staged import FOLDER, Authority, Staged, authorities, targets_roles
 
-SETTINGS = "repository.json"
 STORE = "images"
 _ROLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z", re.ASCII)
-_PIECE_BYTES = 1 << 20
-_SETTINGS_MAX_BYTES = 1 << 16
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a repository was made with.
-
-    Attributes:
-        dialect: the encoding.
-        lifetime_s: role to how long a file is good for; delegated roles live as long as targets.
-        consistent_snapshot: whether root tells clients to ask for versioned names; there are always both.
-    """
-
-    dialect: str = "tuf1"
-    lifetime_s: Mapping[str, int] = field(default_factory=lambda: dict(LIFETIME_S))
-    consistent_snapshot: bool = True
 
 
 class RoleState(NamedTuple):
@@ -95,6 +76,7 @@ class ImageRepository:
     Attributes:
         settings: what it was made with.
         site: what is served.
+        images: the bytes of all images.
         staged: what is next.
 
     Raises:
@@ -104,11 +86,12 @@ class ImageRepository:
 
     def __init__(self, folder: str, clock: Clock) -> None:
         self.folder = folder
-        self.settings = _read_settings(os.path.join(folder, SETTINGS))
+        self.settings = read_settings(folder)
         self.codec = codec(self.settings.dialect)
         self._rules = BY_DIALECT[self.settings.dialect]
         self._clock = clock
         self.site = Site(folder)
+        self.images = ImageStore(os.path.join(folder, STORE))
         self.staged = Staged(os.path.join(folder, FOLDER), self.codec)
         self._live = self._live_documents()
 
@@ -153,7 +136,7 @@ class ImageRepository:
             raise SettingsError(
                 f"{path} has not been delegated to {role}", hint="the patterns: `… repo show`"
             )
-        length_bytes, hashes = self._keep(source)
+        length_bytes, hashes = self.images.keep(source)
         target = Target(
             path,
             length_bytes,
@@ -180,10 +163,6 @@ class ImageRepository:
                 targets={name: one for name, one in old.targets.items() if name != path}
             ),
         )
-
-    def image(self, target: Target) -> str:
-        """Where the bytes of an image are kept."""
-        return os.path.join(self.folder, STORE, target.hashes["sha256"])
 
     # -- delegations
 
@@ -388,7 +367,7 @@ class ImageRepository:
         files.renew_lists()
         named = files.named()
         judge(named, live, documents, self.codec, self._rules, self.now_s())
-        images = self._images(documents)
+        images = self.images.named(documents)
         self.site.publish(named, images)
         for role in (SNAPSHOT, TIMESTAMP):
             self.staged.put(role, files.files[role])
@@ -497,47 +476,6 @@ class ImageRepository:
                 left += new
         return role in reached
 
-    def _keep(self, source: str) -> tuple[int, dict[str, str]]:
-        """Copy an image into the store; returns its length and hashes."""
-        from hashlib import sha256, sha512
-
-        store = os.path.join(self.folder, STORE)
-        one, other, length_bytes = sha256(), sha512(), 0
-        temporary = os.path.join(store, "incoming")
-        try:
-            make_folders(store)
-            with open(source, "rb") as image, open_replacement(temporary) as file:
-                while piece := image.read(_PIECE_BYTES):
-                    one.update(piece)
-                    other.update(piece)
-                    length_bytes += len(piece)
-                    file.write(piece)
-            os.rename(temporary, os.path.join(store, one.hexdigest()))
-        except OSError as exc:
-            raise DeviceError(
-                f"cannot take in {source}: {exc.strerror}", path=source, errno=exc.errno
-            ) from exc
-        return length_bytes, {"sha256": one.hexdigest(), "sha512": other.hexdigest()}
-
-    def _images(self, documents: Mapping[str, Document]) -> dict[str, str]:
-        """Every image under its plain name and those with a hash; of two of one name the first role's has the plain."""
-        found: dict[str, str] = {}
-        for role in targets_roles(documents):
-            body = documents[role].body
-            if not isinstance(body, Targets) or next(authorities(documents, role), None) is None:
-                continue  # a withdrawn one
-            for target in body.targets.values():
-                where = self.image(target)
-                if not os.path.isfile(where):
-                    raise SettingsError(
-                        f"the image {target.path} is not in {self.folder}/{STORE}", hint="add it again"
-                    )
-                folder, slash, name = target.path.rpartition("/")
-                found.setdefault(target.path, where)
-                for digest in target.hashes.values():
-                    found[f"{folder}{slash}{digest}.{name}"] = where
-        return found
-
 
 def create(
     folder: str,
@@ -575,34 +513,8 @@ def create(
     now_s = int(clock.now_s())
     for role, body in ((ROOT, root), (TARGETS, Targets({}))):
         staged.draft(role, body, version=1, expires_s=now_s + settings.lifetime_s[role])
-    tree = {
-        "dialect": settings.dialect,
-        "lifetime_s": dict(settings.lifetime_s),
-        "consistent_snapshot": settings.consistent_snapshot,
-    }
-    replace(path, json.dumps(tree, indent=1, sort_keys=True).encode() + b"\n")  # last: from now on it is one
+    write_settings(folder, settings)
     return ImageRepository(folder, clock)
-
-
-def _read_settings(path: str) -> Settings:
-    try:
-        with open(path, "rb") as file:
-            tree = json.loads(file.read(_SETTINGS_MAX_BYTES))
-        lifetime_s = {str(role): int(seconds) for role, seconds in tree["lifetime_s"].items()}
-        settings = Settings(
-            str(tree["dialect"]), {**LIFETIME_S, **lifetime_s}, tree["consistent_snapshot"] is True
-        )
-    except FileNotFoundError as exc:
-        raise SettingsError(
-            f"there is no repository in {os.path.dirname(path)}", hint="`swagent uptane repo init` makes one"
-        ) from exc
-    except OSError as exc:
-        raise DeviceError(f"cannot read {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise SettingsError(f"{path} is damaged: {exc}") from exc
-    if settings.dialect not in NAMES:
-        raise SettingsError(f"{path}: dialect {settings.dialect[:20]!r} is none of {', '.join(NAMES)}")
-    return settings
 
 
 def _names(entry: Delegation) -> tuple[str, ...]:
@@ -613,3 +525,6 @@ def _tidy(keys: Mapping[str, Key], entries: Sequence[Delegation]) -> Delegations
     """Delegations without keys that nobody has any more."""
     used = {keyid for entry in entries for role in entry.roles for keyid in role.keys.keyids}
     return Delegations({keyid: key for keyid, key in keys.items() if keyid in used}, tuple(entries))
+
+
+__all__ = ["SETTINGS", "ImageRepository", "RoleState", "Settings", "create"]

@@ -283,7 +283,7 @@ class TestRefusals:
 
     def test_an_image_that_is_gone(self, ours: Office) -> None:
         target = ours.repository.add(ours.image("firmware.img"), "firmware.img")
-        os.unlink(ours.repository.image(target))
+        os.unlink(ours.repository.images.path(target))
         with pytest.raises(SettingsError, match=r"firmware\.img is not in"):
             ours.publish()
 
