@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hashlib import sha256, sha512
 
 from swagent.errors import DeviceError, SettingsError
-from swagent.store.atomic import make_folders, open_replacement
+from swagent.store.atomic import fsync_folder, make_folders, open_replacement
 from swagent.uptane.metadata import Document, Target, Targets
 
 from .staged import authorities, targets_roles
@@ -34,7 +34,7 @@ class ImageStore:
             DeviceError: it cannot be read or kept.
         """
         one, other, length_bytes = sha256(), sha512(), 0
-        temporary = os.path.join(self._folder, "incoming")
+        temporary = os.path.join(self._folder, f"incoming-{os.getpid()}")
         try:
             make_folders(self._folder)
             with open(source, "rb") as image, open_replacement(temporary) as file:
@@ -44,6 +44,7 @@ class ImageStore:
                     length_bytes += len(piece)
                     file.write(piece)
             os.rename(temporary, os.path.join(self._folder, one.hexdigest()))
+            fsync_folder(self._folder)
         except OSError as exc:
             raise DeviceError(
                 f"cannot take in {source}: {exc.strerror}", path=source, errno=exc.errno
@@ -51,7 +52,7 @@ class ImageStore:
         return length_bytes, {"sha256": one.hexdigest(), "sha512": other.hexdigest()}
 
     def named(self, documents: Mapping[str, Document]) -> dict[str, str]:
-        """Every image that these describe, under its plain name and those with a hash; the first role has the plain one.
+        """Every image that these describe, by its plain name and by those with a hash; the first role has the plain one.
 
         Raises:
             SettingsError: one is not there.
