@@ -52,7 +52,7 @@ class ImageStore:
         return length_bytes, {"sha256": one.hexdigest(), "sha512": other.hexdigest()}
 
     def named(self, documents: Mapping[str, Document]) -> dict[str, str]:
-        """Every image that these describe, by its plain name and by those with a hash; the first role has the plain one.
+        """Every image that these describe, by its plain name and by those with a hash.
 
         Raises:
             SettingsError: one is not there.
