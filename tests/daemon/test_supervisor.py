@@ -187,7 +187,7 @@ def test_a_door_that_could_not_use_the_sockets_is_refused_at_the_start(
 ) -> None:
     group = 'webserver : { user = "nobody"; listening_ports = "127.0.0.1:0"; allow-anonymous = true; };'
     (tmp_path / "settings.cfg").write_text(f"globals : {{ }}; {group}")
-    words = [
+    words: list[str | Path] = [
         sys.executable,
         "-m",
         "swagent",
