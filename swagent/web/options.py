@@ -3,9 +3,10 @@
 import re
 from collections.abc import Mapping
 from getopt import GetoptError, gnu_getopt
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from swagent.errors import SettingsError, UsageError
+from swagent.errors import RegistrationError, SettingsError, UsageError
 
 PORT = 8080
 SILENCE_S = 120
@@ -103,7 +104,10 @@ def web_options(given: Mapping[str, Any]) -> WebOptions:
 
     Raises:
         SettingsError: a value that cannot be, or nothing says who may log in.
+        RegistrationError: aiohttp is not installed.
     """
+    if find_spec("aiohttp") is None:
+        raise RegistrationError("the web server needs swagent[web]", hint="pip install 'swagent[web]'")
     scheme, host, port = _address(str(given.get("listening_ports") or PORT))
     options = WebOptions(
         host=host,

@@ -3,13 +3,14 @@
 import asyncio
 import hashlib
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from swagent.errors import SettingsError
+from swagent.errors import RegistrationError, SettingsError
 from swagent.settings import from_config, layer, table
 from swagent.web.auth import (
     NONCE_S,
@@ -367,6 +368,12 @@ def test_the_words_of_w_are_swupdates() -> None:
     }
     options = web_options(given)
     assert (options.port, options.silence_s, options.certificate, options.realm) == (8081, 30, "c.pem", "U")
+
+
+def test_without_its_library_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(RegistrationError, match="web"):
+        web_options({"allow-anonymous": True})
 
 
 def test_the_file_says_and_the_words_win() -> None:
