@@ -89,6 +89,18 @@ FAULTS: dict[str, Callable[[Server], Callable[[Any], bool]]] = {
     "deep": body(b"[" * 200_000),
     "long": body(b" " * 1_500_000),
 }
+USUAL = ("401", "500", "reset", "restart", "lost", "no JSON")
+
+
+def some(*left_out: str) -> list[Any]:
+    """All faults; those that are not usual are left to the slow tests."""
+    return [
+        fault if fault in USUAL else pytest.param(fault, marks=pytest.mark.slow)
+        for fault in FAULTS
+        if fault not in left_out
+    ]
+
+
 STEPS = ("poll", "configData", "deploymentBase", "artifact", "feedback")
 
 
@@ -116,7 +128,7 @@ def drive(server: Server, unit: Unit, action: Action) -> None:
     raise AssertionError(f"still {action.status}: {unit.log}")
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", some())
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("reboots", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_server_that_misbehaves_once(tmp_path: Path, step: str, fault: str, reboots: bool) -> None:
@@ -144,7 +156,7 @@ def test_every_feedback_may_fail(tmp_path: Path, nth: int, fault: str) -> None:
         assert unit.installer.whole == [SWU]
 
 
-@pytest.mark.parametrize("fault", [word for word in FAULTS if word != "404"])
+@pytest.mark.parametrize("fault", some("404"))
 @pytest.mark.parametrize("step", ["cancelAction", "cancelFeedback"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_wish_to_cancel_survives_faults(tmp_path: Path, when: str, step: str, fault: str) -> None:
