@@ -53,12 +53,23 @@ def repo_folder(args: Args) -> str:
     return args.get("repo") or "."
 
 
-def open_repository(args: Args) -> "ImageRepository":
-    """The repository that the options name. Raises as ``ImageRepository``."""
+def open_repository(args: Args, *, change: bool = True) -> "ImageRepository":
+    """The repository that the options name; for this process alone, where it is to be changed.
+
+    Raises:
+        Busy: another process changes it.
+        SettingsError, DeviceError: as ``ImageRepository``.
+    """
     from swagent.clock import SystemClock
     from swagent.uptane_server.image_repo import ImageRepository
 
-    return ImageRepository(repo_folder(args), SystemClock())
+    repository = ImageRepository(repo_folder(args), SystemClock())
+    if not change:
+        return repository
+    from .uptane_parts import lock_state
+
+    lock_state(repository.folder, "try again when it is done")
+    return ImageRepository(repository.folder, SystemClock())  # as it is now that nobody else changes it
 
 
 def keystore(args: Args, folder: str) -> "Keystore":

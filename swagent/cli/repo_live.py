@@ -108,7 +108,7 @@ def show(args: Args) -> int:
     from swagent.uptane.metadata import Targets
     from swagent.uptane_server.staged import targets_roles
 
-    repository = open_repository(args)
+    repository = open_repository(args, change=False)
     documents = repository.staged.documents
     bodies = {role: documents[role].body for role in targets_roles(documents)}
     targets = {role: body for role, body in bodies.items() if isinstance(body, Targets)}

@@ -288,7 +288,7 @@ def seconds(args: Args, name: str, usual_s: float) -> float:
     return float(text)
 
 
-def lock_state(state: str) -> int:
+def lock_state(state: str, hint: str = "is swagent-uptane.service running?") -> int:
     """Take a state folder for this process.
 
     Returns:
@@ -314,7 +314,6 @@ def lock_state(state: str) -> int:
     except OSError as exc:
         os.close(fd)
         if isinstance(exc, BlockingIOError):
-            hint = "is swagent-uptane.service running?"
             raise Busy(f"another process works with {state}", hint=hint) from exc
         raise DeviceError(f"cannot lock {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
     return fd

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +140,24 @@ def test_for_people(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_refusals_change_nothing(here: Path, words: list[str], code: int) -> None:
     assert main(["repo", "init", "--repo", "r", "--offline-keys", "stick"]) == 0
+    (here / "r" / ".lock").touch()
     before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
     assert main(["repo", *words]) == code
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
+
+
+def test_one_changes_it_at_a_time(here: Path, tree: Callable[..., dict[str, Any]]) -> None:
+    tree("init", "--repo", "r", "--offline-keys", "stick")
+    holder = (
+        "import fcntl, sys; lock = open('r/.lock', 'w'); fcntl.lockf(lock, fcntl.LOCK_EX); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert main(["repo", "add", "gw.swu", "--repo", "r"]) == 75
+        assert tree("show", "--repo", "r")["roles"]
+        other.communicate(b"")
+    tree("add", "gw.swu", "--repo", "r")
