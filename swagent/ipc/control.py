@@ -40,6 +40,7 @@ PIECE_BYTES = 256 * 1024
 LINE_BYTES_MAX = 4 * 1024 * 1024
 REPLY_S = 60.0
 CHILD_S = 60
+BEGIN_S = 2.0
 
 
 class ForeignDaemon(NotAcknowledged):
@@ -343,15 +344,20 @@ class ControlClient:
         """Lines of the log until the installer is idle, as SWUpdate's own clients wait; the last has the result."""
         from time import monotonic, sleep
 
-        until_s = None if deadline_s is None else monotonic() + deadline_s
+        began_s = monotonic()
+        seen = False
         while True:
             reply = self.status()
-            if reply.text or reply.current == Status.IDLE:
+            idle = reply.current == Status.IDLE
+            if idle and not (reply.text or seen) and monotonic() - began_s < BEGIN_S:
+                idle = False  # SWUpdate's has acknowledged the update and not begun it
+            elif reply.text or idle:
                 yield reply
-            if reply.current == Status.IDLE:
+            if idle:
                 return
+            seen = seen or reply.current != Status.IDLE
             if not reply.text:
-                if until_s is not None and monotonic() > until_s:
+                if deadline_s is not None and monotonic() - began_s > deadline_s:
                     raise DeadlineError("the update takes too long")
                 sleep(interval_s)
 

@@ -105,7 +105,7 @@ def daemon(folder: Path, *words: str | Path, private: bool = False, **env: str) 
         places += ["--progress", "/tmp/progress", "--events", "/tmp/swagent-events"]
     prefix = [*private_tmp_words(), str(own), str(folder.parent)] if private else []
     environ = {
-        "RUNTIME_DIRECTORY": "" if private else str(own),
+        "RUNTIME_DIRECTORY": "/tmp" if private else str(own),  # its lock is there
         "TMPDIR": "" if private else str(own),
         "STATE_DIRECTORY": str(folder / "state"),
         "PYTHONPATH": str(PROJECT),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -77,16 +78,21 @@ def test_watching(tmp_path: Path, key_ring: KeyRing, words: tuple[str, ...]) -> 
             env={**os.environ, "PYTHONPATH": str(PROJECT), "RUNTIME_DIRECTORY": str(running.folder)},
             stdout=subprocess.PIPE,
         )
-        sockets = Path(f"/proc/{watching.pid}/fd")
-        until(
-            lambda: any(os.readlink(fd).startswith("socket:") for fd in sockets.iterdir()), "its connection"
-        )
+        until(lambda: has_socket(watching.pid), "its connection")
         assert swagent(running, "client", image)[0] == 0
         out, _ = watching.communicate(timeout=60)
     assert watching.returncode == 0
     last = out.decode().splitlines()[-1]
     expected = {0: "Installed 1.0.1", 1: '"result": "installed"', 2: "SUCCESS"}[len(words)]
     assert expected in out.decode() if not words else expected in last
+
+
+def has_socket(pid: int) -> bool:
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return any(link.startswith("socket:") for link in found)
 
 
 def test_nobody_there(tmp_path: Path) -> None:

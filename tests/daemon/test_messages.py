@@ -9,7 +9,7 @@ from swagent.ipc import Request, Revisions
 from tests.conftest import KeyRing
 from tests.programs import must, need
 
-from .running import HARDWARE, daemon, signed_image
+from .running import HARDWARE, daemon, signed_image, until
 from .test_updates import send
 
 
@@ -55,4 +55,4 @@ def test_what_post_update_says(tmp_path: Path, key_ring: KeyRing) -> None:
     with daemon(tmp_path, "-k", key_ring.cert, *HARDWARE, "-p", "exit 3") as running:
         with pytest.raises(NotAcknowledged, match="Post-update actions failed"):
             running.client.post_update()
-        assert "status 3" in running.text()
+        until(lambda: "status 3" in running.text(), "its line")
