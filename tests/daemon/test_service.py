@@ -1,6 +1,7 @@
 """The daemon under systemd: its units, its sockets, what it tells."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,6 +33,12 @@ def test_systemd_understands_the_units() -> None:
     done = run(["systemd-analyze", "verify", "--man=no", *units])
     assert done.ok, done.text
     assert not done.text.strip()
+
+
+def test_variables_of_units_are_no_settings() -> None:
+    """What begins with SWAGENT_ is read as a setting, and an unknown one keeps a service from starting."""
+    for unit in (PROJECT / "systemd").glob("*.service"):
+        assert not re.search(r"\$\{?SWAGENT_", unit.read_text()), unit.name
 
 
 def test_the_names_of_sockets_are_those_that_the_daemon_knows() -> None:
