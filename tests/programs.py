@@ -107,6 +107,29 @@ def must(command: Iterable[str | Path], *, cwd: Path | None = None, stdin: bytes
     assert done.ok, f"{words}\n{done.text}"
 
 
+_MEASURING = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+with open(sys.argv[1], "w") as file:
+    file.write(f"{os.waitstatus_to_exitcode(status)} {usage.ru_maxrss}")
+"""
+"""Stands between, because a process inherits the peak of the one that forked it, and a test process is large. Address
+space is limited to 1 GiB: it is more than memory, as libraries and threads' stacks reserve some."""
+
+
+def measured(usage: Path) -> list[str]:
+    """The words before a command that have ``usage`` tell of it; see ``exit_and_peak``."""
+    return [sys.executable, "-I", "-S", "-c", _MEASURING, str(usage)]
+
+
+def exit_and_peak(usage: Path) -> tuple[int, int]:
+    """How a measured command ended, and its peak of memory in KiB."""
+    code, peak_kib = usage.read_text().split()
+    return int(code), int(peak_kib)
+
+
 def run_swagent(words: Iterable[str | Path], folder: Path, *, stdin: bytes | None = None, **env: str) -> Done:
     """``swagent`` from this checkout, run in ``folder``; its lock and temporary files are in ``folder/tmp``."""
     return run(

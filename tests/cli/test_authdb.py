@@ -1,7 +1,6 @@
 """``swagent authdb``: the generator and what examines its results."""
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from swagent.authdb.reader import open_database
 from swagent.cli.main import main
 from swagent.crypto import schemes
 from tests.authdb.databases import records
-from tests.programs import must
+from tests.programs import exit_and_peak, measured, must
 
 AES_KEY = "00" * 32 + " " + "00" * 16
 
@@ -180,12 +179,11 @@ def test_a_million_serials_take_no_memory() -> None:
         file.writelines(f"SERIAL-{number:09}\n" for number in range(1_000_000))
     program = "import sys; from swagent.cli.main import main; sys.exit(main(sys.argv[1:]))"
     words = ["authdb", "build", "--msn-list", "msn.txt", "-o", "x.db"]
-    child = subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.DEVNULL)
-    _, status, usage = __import__("os").wait4(child.pid, 0)
-    child.returncode = status
-    assert status == 0
-    assert isinstance(usage, resource.struct_rusage)
-    assert usage.ru_maxrss < 80 * 1024
+    command = [*measured(Path("usage")), sys.executable, "-c", program, *words]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    code, peak_kib = exit_and_peak(Path("usage"))
+    assert code == 0
+    assert peak_kib < 80 * 1024
     assert main(["authdb", "check", "x.db", "--as", "msn=SERIAL-000999999"]) == 0
     assert main(["authdb", "check", "x.db", "--as", "msn=SERIAL-001000000"]) == 32
 

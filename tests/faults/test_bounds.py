@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import PROJECT, exit_and_peak, measured
+
 from .device import OLD_ENV, Device
 from .images import NEWC, Member, archive, described, entry, noise, signed, zstd
 
@@ -16,7 +18,6 @@ MIB = 1 << 20
 BOMB_BYTES = 10 << 30
 PIECE_BYTES = 64 * MIB
 FAILED = {**OLD_ENV, "recovery_status": "failed", "ustate": "3"}
-PROJECT = Path(__file__).parents[2]
 RSS_BYTES_MAX = 48 * MIB
 BOMB_RSS_BYTES_MAX = 200 * MIB
 
@@ -41,18 +42,6 @@ def xz_bomb() -> bytes:
 BOMBS = {"zlib": gzip_bomb, "zstd": zstd_bomb, "xz": xz_bomb}
 
 
-LAUNCHER = """
-import os, resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
-_, status, usage = os.wait4(pid, 0)
-with open(sys.argv[1], "w") as file:
-    file.write(f"{os.waitstatus_to_exitcode(status)} {usage.ru_maxrss}")
-"""
-"""Stands between, because a process inherits the peak of the one that forked it, and a test process is large. Address
-space is limited to 1 GiB: it is more than memory, as libraries and threads' stacks reserve some."""
-
-
 class Ended:
     """swagent in a process of its own: how it ended, how long it took, how much memory it had."""
 
@@ -60,7 +49,7 @@ class Ended:
         env = {**os.environ, "TMPDIR": str(device.tmp), "RUNTIME_DIRECTORY": str(device.run)}
         how = ["install", "-"] if piped else ["-i", str(image)]
         usage = device.folder / "usage"
-        argv = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(usage)]
+        argv = measured(usage)
         argv += [sys.executable, "-m", "swagent", *how, *device.options(), *more]
         begun_s = time.monotonic()
         source = subprocess.Popen(["cat", str(image)], stdout=subprocess.PIPE) if piped else None
@@ -82,7 +71,7 @@ class Ended:
             self.text = output.read().decode()
         (device.folder / "output").unlink()
         self.took_s = time.monotonic() - begun_s
-        self.code, rss_kib = map(int, usage.read_text().split())
+        self.code, rss_kib = exit_and_peak(usage)
         self.rss_bytes = rss_kib * 1024
 
 
