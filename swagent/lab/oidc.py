@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -114,7 +115,9 @@ def fetch(uri: str) -> bytes:
         SettingsError: it cannot be had.
     """
     try:
-        answer = HttpExchange(uri, _OPTIONS, SystemClock()).ask("GET", uri, max_bytes=_DOCUMENT_BYTES_MAX)
+        exchange = HttpExchange(uri, _OPTIONS, SystemClock())
+        with closing(exchange):
+            answer = exchange.ask("GET", uri, max_bytes=_DOCUMENT_BYTES_MAX)
     except SwagentError as exc:
         raise SettingsError(f"{uri[:200]}: {exc.message}", hint=exc.hint) from exc
     if answer.status != 200:

@@ -67,6 +67,10 @@ class Hawkbit:
             tools.log("warn", f"the update of {entry.server} is forgotten: that server is no longer asked")
             self._ledger.clear()
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._server.exchange.close()
+
     # -- the loop's side
 
     def step(self) -> float:

@@ -249,6 +249,8 @@ def serving(content: bytes, *plan: Answer, tls: ssl.SSLContext | None = None) ->
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
     server.port = listener.getsockname()[1]
     workers: list[threading.Thread] = []
+    waiting = select.poll()  # unlike select.select, it takes descriptors of any number
+    waiting.register(listener, select.POLLIN)
 
     def work(sock: socket.socket) -> None:
         with suppress(OSError):  # the client may go away at any time, which is what many tests are about
@@ -256,7 +258,7 @@ def serving(content: bytes, *plan: Answer, tls: ssl.SSLContext | None = None) ->
 
     def listen() -> None:
         while not server.stop.is_set():
-            if select.select([listener], [], [], 0.05)[0]:
+            if waiting.poll(50):
                 worker = threading.Thread(target=work, args=(listener.accept()[0],), daemon=True)
                 worker.start()
                 workers.append(worker)

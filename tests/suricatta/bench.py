@@ -106,6 +106,7 @@ class Unit:
     words: dict[str, Any] = field(default_factory=dict)
     keep: str = ""
     log: list[tuple[str, str]] = field(default_factory=list)
+    running: Hawkbit | None = None
 
     def start(self) -> Hawkbit:
         """A fresh process."""
@@ -127,4 +128,7 @@ class Unit:
             waiting=lambda: None,
             random=bytes,
         )
-        return Hawkbit(self.tools)
+        if self.running is not None:
+            self.running.close()  # a process that ends leaves no connection; this one goes on
+        self.running = Hawkbit(self.tools)
+        return self.running

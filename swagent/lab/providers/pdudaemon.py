@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -52,8 +53,8 @@ class Outlet:
             )
 
     def _ask(self, url: str) -> int:
-        exchange = HttpExchange(self._uri, _OPTIONS, SystemClock())
-        return exchange.ask("GET", url, max_bytes=_ANSWER_BYTES_MAX).status
+        with closing(HttpExchange(self._uri, _OPTIONS, SystemClock())) as exchange:
+            return exchange.ask("GET", url, max_bytes=_ANSWER_BYTES_MAX).status
 
 
 def provide(provision: Provision) -> Coroutine[Any, Any, None]:
