@@ -9,10 +9,13 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from swagent.authdb.codes import code_of
 from swagent.events import Event
 from swagent.ipc import Level, Notification, Progress, Status, StatusReply
 
 LINES_MAX = 100
+_IN_WORDS = ("update.started", "update.planned", "update.writing", "update.verdict")
+"""Events whose numbers say no more than SWUpdate's START, RUN, SUCCESS and FAILURE."""
 _LEVELS = {level.name.lower(): level for level in Level}
 _FORBIDDEN = str.maketrans("\t\r\n", "   ")
 
@@ -65,7 +68,7 @@ class News:
 
     def happened(self, event: Event) -> list[Told]:
         """Something happened in it; the verdict is for ``ended``."""
-        return list(self._happened(event))
+        return [*self._happened(event), *self._coded(event)]
 
     def ended(self, verdict: Event) -> list[Told]:
         """It is over, and the next one can be let in."""
@@ -121,6 +124,14 @@ class News:
                 yield self._line(Status.RUN, Level.WARN, event.message)
             case "log":
                 yield self._log_line(str(event.facts.get("level")), event.message)
+
+    def _coded(self, event: Event) -> Iterator[Told]:
+        """What update authorization has a number for, and SWUpdate no word (authorization db §8)."""
+        code = code_of(event)
+        if code is None or event.event in _IN_WORDS:
+            return
+        facts = {key: event.facts[key] for key in ("list", "datum", "reason") if event.facts.get(key)}
+        yield Told(self._run(json.dumps({"code": code, "event": event.event, **facts})))
 
     def _planned(self, event: Event) -> Iterator[Told]:
         facts = event.facts

@@ -9,6 +9,7 @@ import pytest
 
 from swagent.errors import Busy, NotAcknowledged
 from swagent.ipc import DryRun, Progress, Request, Status, progress
+from tests.authdb.databases import a_list, make
 from tests.conftest import KeyRing
 
 from .running import HARDWARE, Running, daemon, signed_image, until
@@ -161,3 +162,28 @@ def test_what_a_killed_daemon_was_doing_is_told_by_the_next(tmp_path: Path, key_
         assert "was cut while writing" in running.text()
         assert running.client.ask_ours({"do": "state"})["updates"][0]["verdict"] == "FAILED"
         assert send(running, image)[-1] == "= SUCCESS"
+
+
+def test_the_progress_socket_tells_of_authorization(tmp_path: Path, key_ring: KeyRing) -> None:
+    image = signed_image(tmp_path, key_ring, bytes(1000))
+    make(tmp_path / "UniAuth.db", [a_list("msn", "SN2")])
+    (tmp_path / "swupdate.cfg").write_text(
+        f'globals : {{ }};\nauthorization : {{ database = "{tmp_path}/UniAuth.db"; msn = "text:SN1"; }};\n'
+    )
+    with daemon(tmp_path, "-f", tmp_path / "swupdate.cfg", "-k", key_ring.cert, *HARDWARE) as running:
+        listening = Listening(running.folder / "swupdateprog", old=False)
+        lines = send(running, image)
+        heard = listening.until(Status.FAILURE)
+        assert running.stop() == 0
+    assert lines[-1] == "= FAILURE"
+    told = [json.loads(each.info) for each in heard if each.info.startswith('{"code"')]
+    assert told == [
+        {"code": 0x4003, "event": "authorization.checking", "list": "msn", "datum": "SN1"},
+        {
+            "code": 0x4004,
+            "event": "authorization.failed",
+            "list": "msn",
+            "datum": "SN1",
+            "reason": "mismatch",
+        },
+    ]
