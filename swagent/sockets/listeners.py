@@ -151,13 +151,27 @@ class Fanout:
 async def accept(server: socket.socket) -> socket.socket:
     """The next connection."""
     while True:
+        await _readable(
+            server
+        )  # not sock_accept: one that comes while we are cancelled ends in a traceback there
         try:
-            sock, _ = await asyncio.get_running_loop().sock_accept(server)
+            sock, _ = server.accept()
+        except (BlockingIOError, InterruptedError):
+            continue
         except OSError:  # too many files are open, here or in the system; or the peer has gone already
             await asyncio.sleep(0.2)
             continue
         sock.setblocking(False)
         return sock
+
+
+async def _readable(server: socket.socket) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(server.fileno(), ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(server.fileno())
 
 
 def drop_what_comes(connection: socket.socket) -> None:

@@ -25,13 +25,15 @@ WAIT_S = 60.0
 HARDWARE = ("-H", "board:1.0")
 _PRIVATE_TMP = """
 set -e
-own=$0 base=$1
-shift
+own=$0 base=$1 project=$2
+shift 2
 mount --make-rprivate /
-case $base in /tmp/*)  # the tests' own folders stay where they are
-    mkdir -p "$own/${base#/tmp/}"
-    mount --bind "$base" "$own/${base#/tmp/}"
-esac
+for kept in "$base" "$project"; do  # the tests' own folders and a checkout stay where they are
+    case $kept in /tmp/*)
+        mkdir -p "$own/${kept#/tmp/}"
+        mount --bind "$kept" "$own/${kept#/tmp/}"
+    esac
+done
 mount --rbind "$own" /tmp
 exec "$@"
 """
@@ -49,12 +51,14 @@ def until(happened: Callable[[], object], what: str) -> None:
 
 @cache
 def private_tmp_words() -> tuple[str, ...]:
-    """What a command line must begin with to have a /tmp of its own: two folders follow, the one that is to be /tmp and
-    one in /tmp that is to stay, then the command."""
+    """What a command line must begin with to have a /tmp of its own.
+
+    Three folders follow, the one that is to be /tmp and two that stay where they are, then the command.
+    """
     need("unshare")
     for rights in ((), ("--user", "--map-root-user")):
         words = ("unshare", *rights, "--mount", "sh", "-c", _PRIVATE_TMP)
-        if run([*words, "/var/tmp", "/var", "true"]).ok:
+        if run([*words, "/var/tmp", "/var", "/var", "true"]).ok:
             return words
     pytest.skip("needs unshare and the right to mount")
 
@@ -86,7 +90,11 @@ class Running:
 
     @property
     def prefix(self) -> list[str]:
-        return [*private_tmp_words(), str(self.folder), str(self.folder.parents[1])] if self.private else []
+        return (
+            [*private_tmp_words(), str(self.folder), str(self.folder.parents[1]), str(PROJECT)]
+            if self.private
+            else []
+        )
 
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
@@ -103,7 +111,7 @@ def daemon(folder: Path, *words: str | Path, private: bool = False, **env: str) 
     if private:
         places = ["--control", "/tmp/sockinstctrl", "--progress-2022", "/tmp/swupdateprog"]
         places += ["--progress", "/tmp/progress", "--events", "/tmp/swagent-events"]
-    prefix = [*private_tmp_words(), str(own), str(folder.parent)] if private else []
+    prefix = [*private_tmp_words(), str(own), str(folder.parent), str(PROJECT)] if private else []
     environ = {
         "RUNTIME_DIRECTORY": "/tmp" if private else str(own),  # its lock is there
         "TMPDIR": "" if private else str(own),
@@ -133,6 +141,7 @@ def real_daemon(folder: Path, *words: str | Path) -> Iterator[Running]:
         *private_tmp_words(),
         str(own),
         str(folder.parent),
+        str(PROJECT),
         "swupdate",
         "-v",
         *words,

@@ -74,7 +74,10 @@ def installed(unit: Unit) -> int:
 def test_what_follows_it_is_told_who_wants_it(server: Server, unit: Unit) -> None:
     with daemon(unit.folder, *unit.options(), "-u", words(server)) as running:
         heard = progress(str(running.folder / "swupdateprog"), patience_s=60)
-        first = threading.Thread(target=lambda: found.append(next(heard)), daemon=True)
+        starts = (
+            each for each in heard if each.status == Status.START
+        )  # what has been downloaded may come before
+        first = threading.Thread(target=lambda: found.append(next(starts)), daemon=True)
         found: list[Progress] = []
         first.start()
         polls = server.state.polls
@@ -82,7 +85,7 @@ def test_what_follows_it_is_told_who_wants_it(server: Server, unit: Unit) -> Non
         action = assigned(server, unit)
         until(lambda: "All Chunks Installed." in action.messages, "the update")
         first.join(60)
-        assert (found[0].status, found[0].origin) == (Status.START, Origin.SURICATTA)
+        assert found[0].origin == Origin.SURICATTA
         info = json.loads(found[0].info)
         assert (info["server"], info["id"], info["update"]) == ("hawkbit", str(action.number), "forced")
 
