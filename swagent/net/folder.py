@@ -111,7 +111,7 @@ class LocalFolder:
     def open(self, name: str) -> Closing:
         """A file as a stream."""
         try:
-            return _LocalFile(os.open(os.path.join(self._path, name), os.O_RDONLY | os.O_CLOEXEC), name)
+            return LocalFile(os.open(os.path.join(self._path, name), os.O_RDONLY | os.O_CLOEXEC), name)
         except (OSError, ValueError) as exc:
             raise TransportError(f"cannot read {name} in {self._path}: {exc}") from exc
 
@@ -122,18 +122,22 @@ class LocalFolder:
         """Nothing is open."""
 
 
-class _LocalFile:
+class LocalFile:
+    """The bytes of an open file, as a server's would come; it is closed with it."""
+
     def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
         self._name = name
 
     def readinto(self, buffer: memoryview) -> int:
+        """Some of them; 0 at the end. Raises TransportError."""
         try:
             return os.readv(self._fd, [buffer]) if len(buffer) else 0
         except OSError as exc:
             raise TransportError(f"cannot read {self._name}: {exc.strerror}") from exc
 
     def close(self) -> None:
+        """Close it."""
         os.close(self._fd)
 
 

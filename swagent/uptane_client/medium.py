@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from swagent.errors import SettingsError, TransportError
 from swagent.net import Folder
-from swagent.net.folder import Closing
+from swagent.net.folder import Closing, LocalFile
 from swagent.uptane.errors import InvalidMetadata
 from swagent.uptane.metadata import DIRECTOR, IMAGE, Target
 from swagent.uptane.paths import judge
@@ -84,7 +84,7 @@ class Medium:
             raise TransportError(f"cannot read {name} on the medium {self.name}: {exc}") from exc
         finally:
             self._leave(folder)
-        return _File(fd, name)
+        return LocalFile(fd, name)
 
     def read(self, name: str, max_bytes: int) -> bytes | None:
         """A small file: at most ``max_bytes`` and one more; None when it is not there.
@@ -162,18 +162,3 @@ class _Images:
 
     def close(self) -> None:
         """The medium stays open."""
-
-
-class _File:
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd = fd
-        self._name = name
-
-    def readinto(self, buffer: memoryview) -> int:
-        try:
-            return os.readv(self._fd, [buffer]) if len(buffer) else 0
-        except OSError as exc:
-            raise TransportError(f"cannot read {self._name}: {exc.strerror}") from exc
-
-    def close(self) -> None:
-        os.close(self._fd)

@@ -6,13 +6,14 @@ reads finds the old files or the new ones. ``metadata.staged`` is where they are
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-from swagent.errors import DeviceError, SettingsError
+from swagent.errors import SettingsError
 from swagent.store.atomic import fsync_folder, make_folders, open_replacement
 from swagent.uptane.metadata import DIRECTOR
 from swagent.uptane.paths import judge
+
+from .publish import translated
 
 METADATA, STAGED, IMAGES = "metadata", "metadata.staged", "targets"
 _GENERATION = ".metadata-"
@@ -49,7 +50,7 @@ class VehicleFolders:
         """
         judge(path, repository=DIRECTOR)
         place = os.path.join(self.images(vin), path)
-        with _translated(place):
+        with translated(place):
             make_folders(os.path.dirname(place))
         try:
             image = open(source, "rb")  # noqa: SIM115 - its errors are the caller's, those below are the folder's
@@ -67,7 +68,7 @@ class VehicleFolders:
         """
         top = self.of(vin)
         staged = os.path.join(top, STAGED)
-        with _translated(top):
+        with translated(top):
             make_folders(os.path.join(top, IMAGES))
             shutil.rmtree(staged, ignore_errors=True)
             os.mkdir(staged)
@@ -104,15 +105,3 @@ class VehicleFolders:
         for old in numbers:
             if old < number - 1:
                 shutil.rmtree(os.path.join(top, f"{_GENERATION}{old}"), ignore_errors=True)
-
-
-@contextmanager
-def _translated(where: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        raise DeviceError(
-            f"{exc.filename or where}: {exc.strerror or exc}",
-            path=str(exc.filename or where),
-            errno=exc.errno,
-        ) from exc

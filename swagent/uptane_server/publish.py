@@ -40,7 +40,7 @@ class Site:
         """
         found: dict[str, bytes] = {}
         top = os.path.join(self.live, METADATA)
-        with _translated(top):
+        with translated(top):
             for path in _files_below(top):
                 with open(os.path.join(top, path), "rb") as file:
                     found[path] = file.read()
@@ -53,7 +53,7 @@ class Site:
             DeviceError: the folder cannot be read.
         """
         top = os.path.realpath(os.path.join(self.live, IMAGES))
-        with _translated(top):
+        with translated(top):
             return {path: os.path.join(top, path) for path in _files_below(top)}
 
     def publish(self, metadata: Mapping[str, bytes], images: Mapping[str, str]) -> None:
@@ -67,7 +67,7 @@ class Site:
             Busy: somebody else publishes.
             DeviceError: it cannot be written; what was served still is.
         """
-        with _translated(self.folder):
+        with translated(self.folder):
             make_folders(self._trees)
             with self._alone():
                 present = self._present()
@@ -161,7 +161,8 @@ def _files_below(top: str) -> Iterator[str]:
 
 
 @contextmanager
-def _translated(where: str) -> Iterator[None]:
+def translated(where: str) -> Iterator[None]:
+    """Inside it, an OSError becomes a DeviceError that names its file, or ``where``."""
     try:
         yield
     except OSError as exc:
