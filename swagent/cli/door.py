@@ -35,7 +35,8 @@ def run(args: Args) -> int:
     from importlib import import_module
 
     from swagent.app import read_settings
-    from swagent.daemon.doors import DOORS, Call, Identity, Orders, drop_rights, identity_of
+    from swagent.daemon.doors import DOORS, Call, Orders, rights
+    from swagent.daemon.rights import drop_rights, reachable
 
     name = args.arguments[0]
     doors = {door.name: door for door in DOORS}
@@ -55,19 +56,20 @@ def run(args: Args) -> int:
         signal.signal(number, on_signal)
     settings, _ = read_settings(args.get("file"), os.environ)
     module, _, function = door.target.partition(":")
+    identity, socket_gid = rights(door, settings), os.stat(control).st_gid or None
     call = Call(
         settings,
         args.get("words") or "",
-        control,
-        args.get("progress") or "",
-        args.get("events") or "",
+        reachable(control),
+        reachable(args.get("progress") or ""),
+        reachable(args.get("events") or ""),
         orders,
         lambda: bool(asked) or orders.gone,
         _log(name),
+        identity,
     )
     serve = getattr(import_module(module), function)(call)
-    identity = identity_of(getattr(settings, door.group), door.group) if door.group else Identity()
-    drop_rights(identity, os.stat(control).st_gid or None)
+    drop_rights(identity, socket_gid)
     serve()
     return 0
 

@@ -1,22 +1,23 @@
 """Which child processes there are, and how each begins: the list, and what a child of ours is given.
 
-A door faces a network or a medium, so it is a process of its own, with the user and group of its group in the settings,
-and speaks to the installer over the control socket alone. It begins with our rights, to read its keys and open its
-ports, and drops them before it reads a byte from outside.
+A door faces a network or a medium, so it is a process of its own, and speaks to the installer over the control socket
+alone. It begins with our rights, to read its keys and open its ports, and drops them before it reads what comes from
+outside.
 """
 
 import asyncio
-import os
 import select
 import socket
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from swagent.errors import NotAcknowledged, SettingsError
+from swagent.errors import NotAcknowledged
 from swagent.ipc import Origin
 from swagent.ipc.messages import MESSAGE_BYTES, Command, Message, Type, unpack
 from swagent.settings import InstallSettings
+
+from .rights import Identity, door_identity, identity_of, judge_rights
 
 
 class Call(NamedTuple):
@@ -29,6 +30,7 @@ class Call(NamedTuple):
         orders: messages of local clients for this door (``SWUPDATE_SUBPROCESS``).
         stopped: whether somebody wants the end; also when the daemon has gone.
         log: takes level and line.
+        identity: as whom it will run.
     """
 
     settings: InstallSettings
@@ -39,6 +41,7 @@ class Call(NamedTuple):
     orders: "Orders"
     stopped: Callable[[], bool]
     log: Callable[[str, str], None]
+    identity: Identity
 
 
 Serve = Callable[[], None]
@@ -52,7 +55,7 @@ class Door(NamedTuple):
         name: as typed.
         option: of ``swagent daemon``, whose value is its option string.
         origin: whose messages (``SWUPDATE_SUBPROCESS``) it answers.
-        group: of the settings, with its user and group; "" for one that keeps our rights.
+        group: of the settings, which may name its user and group; "" for one that keeps our rights.
         wanted: whether it is to run without its option.
         target: ``module:function``; called with a ``Call`` and our rights, returns a ``Serve``.
         once: whether it has an end of its own with these words, which is the daemon's too.
@@ -105,13 +108,6 @@ DOORS: tuple[Door, ...] = (
 """All doors there are."""
 
 
-class Identity(NamedTuple):
-    """As whom a process runs; None for as whom we do."""
-
-    uid: int | None = None
-    gid: int | None = None
-
-
 class Process(NamedTuple):
     """A child to start.
 
@@ -131,55 +127,6 @@ class Process(NamedTuple):
 
 
 FD = "@FD@"
-
-
-def identity_of(given: Mapping[str, Any], where: str) -> Identity:
-    """User and group of a group of the settings: numbers first, as SWUpdate has it.
-
-    Raises:
-        SettingsError: there is no such user or group.
-    """
-    import grp
-    import pwd
-
-    uid, gid = int(given.get("userid", 0)), int(given.get("groupid", 0))
-    user, group = str(given.get("user", "")), str(given.get("group", ""))
-    try:
-        entry = pwd.getpwnam(user) if user and not uid else None
-        uid = uid or (entry.pw_uid if entry else 0)
-        gid = gid or (grp.getgrnam(group).gr_gid if group else 0)
-    except KeyError as exc:
-        raise SettingsError(
-            f"{where}: {exc.args[0]}", hint="make that user and group, or name others"
-        ) from exc
-    if uid and not gid:
-        try:
-            gid = pwd.getpwuid(uid).pw_gid
-        except KeyError as exc:
-            raise SettingsError(f"{where}: user {uid} has no group", hint="name one with group") from exc
-    return Identity(uid or None, gid or None)
-
-
-def drop_rights(identity: Identity, socket_gid: int | None) -> None:
-    """Become somebody else, for good, with the group of the sockets as the only further one.
-
-    Raises:
-        SettingsError: the kernel does not let us.
-    """
-    if identity.uid is None and identity.gid is None:
-        return
-    try:
-        if os.geteuid() == 0:
-            os.setgroups([] if socket_gid is None else [socket_gid])
-        if identity.gid is not None:
-            os.setresgid(identity.gid, identity.gid, identity.gid)
-        if identity.uid is not None:
-            os.setresuid(identity.uid, identity.uid, identity.uid)
-    except OSError as exc:
-        raise SettingsError(
-            f"cannot become user {identity.uid}, group {identity.gid}: {exc.strerror}",
-            hint="only root can; remove user and group where the daemon does not run as root",
-        ) from exc
 
 
 def doors_of(
@@ -204,7 +151,7 @@ def doors_of(
     found = []
     for door in DOORS:
         if door.option in options or door.wanted(settings):
-            _judge_rights(door, settings, sockets["control"], log)
+            judge_rights(door.name, door.group, rights(door, settings), sockets["control"], log)
             argv = [sys.executable, "-m", "swagent", "door", door.name, "--orders", FD]
             for kind in ("control", "progress", "events"):
                 argv += [f"--{kind}={sockets[kind]}"]
@@ -219,21 +166,15 @@ def doors_of(
     return found
 
 
-def _judge_rights(
-    door: Door, settings: InstallSettings, control: str, log: Callable[[str, str], None]
-) -> None:
-    identity = identity_of(getattr(settings, door.group), door.group) if door.group else Identity()
-    if identity.uid is None:
-        if os.geteuid() == 0:
-            log("warn", f"{door.name} runs as root: name a user and a group for it in the group {door.group}")
-        return
-    found = os.stat(control)
-    in_group = found.st_gid != 0 and found.st_mode & 0o060 == 0o060
-    if identity.uid != found.st_uid and not in_group and found.st_mode & 0o006 != 0o006:
-        raise SettingsError(
-            f"{door.name} runs as user {identity.uid}, who may not use {control}",
-            hint="name a group for the sockets with socket-group in the group daemon",
-        )
+def rights(door: Door, settings: InstallSettings) -> Identity:
+    """As whom a door runs.
+
+    Raises:
+        SettingsError: its group of the settings names a user or group that is not there.
+    """
+    if not door.group:
+        return Identity()
+    return door_identity(getattr(settings, door.group), door.group, DOORS.index(door))
 
 
 class Orders:

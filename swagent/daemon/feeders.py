@@ -18,8 +18,9 @@ from swagent.suricatta.ledger import Ledger
 from swagent.suricatta.link import InstallerLink
 from swagent.suricatta.words import read_download, read_suricatta
 
-from .doors import Call, Identity, Serve, identity_of
+from .doors import Call, Serve
 from .doors import Orders as Messages
+from .rights import Identity, hand_over, reachable
 
 LEDGER_FILE = "ledger.json"
 
@@ -87,12 +88,11 @@ def media(call: Call) -> Serve:
 
 
 def _tools(call: Call, settings: InstallSettings, words: dict[str, Any], agent: Agent, name: str) -> Tools:
-    identity = identity_of(getattr(settings, name), name) if name != "media" else Identity()
     return Tools(
         settings=settings,
         words=words,
         installer=InstallerLink(ControlClient(call.control)),
-        ledger=Ledger(_ledger_path(settings, name, identity)),
+        ledger=Ledger(_ledger_path(settings, name, call.identity)),
         clock=SystemClock(),
         log=call.log,
         waiting=agent.waiting,
@@ -114,15 +114,12 @@ def _ledger_path(settings: InstallSettings, name: str, identity: Identity) -> st
         if not os.path.isdir(state):
             make_folders(state, mode=0o700)
         make_folders(folder, mode=0o700)
-        if identity.uid is not None or identity.gid is not None:
-            os.chown(folder, identity.uid or -1, identity.gid or -1)
-        # the state folder is root's alone: this way leads past it, also when our rights are gone
-        fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        hand_over(folder, identity)
     except OSError as exc:
         raise SettingsError(
             f"cannot make {folder}: {exc.strerror}", hint="name a writable folder with state-directory"
         ) from exc
-    return f"/proc/self/fd/{fd}/{LEDGER_FILE}"
+    return f"{reachable(folder)}/{LEDGER_FILE}"  # the state folder is root's alone
 
 
 class _Desk:

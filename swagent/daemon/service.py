@@ -25,6 +25,7 @@ from swagent.sockets.recall import Recall
 from .desk import InstallDesk, merged_with
 from .doors import doors_of
 from .notify import Notifier
+from .rights import sockets_gid
 from .supervisor import Supervisor
 
 LAST_WORDS_S = 5.0
@@ -73,7 +74,7 @@ def open_sockets(settings: InstallSettings, environ: Mapping[str, str]) -> dict[
             )
     mode = _mode(settings)
     group = settings.daemon.get("socket-group", "")
-    gid = group_id(group) if group else -1
+    gid = group_id(group) if group else sockets_gid()
     told = {path for key, _ in KINDS.values() for path in settings.daemon.get(key, ())}
     made: list[Listening] = []
     try:

@@ -1,7 +1,6 @@
 """The door for browsers and for programs that speak SWUpdate's REST."""
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401 - asyncio loads it with the first thread: then we may not be able to
 import signal
 from functools import partial
 

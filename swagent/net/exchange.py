@@ -52,6 +52,10 @@ class HttpExchange:
     def __init__(self, url: str, options: HttpOptions, clock: Clock) -> None:
         self._client = Client(url, options, clock)
 
+    def read_keys(self) -> None:
+        """Read certificates and keys now, all of them; later there may be no right to. Raises SettingsError."""
+        self._client.read_keys()
+
     def attend(self, waiting: Callable[[], None]) -> None:
         """Who is asked while nothing comes; it may raise to stop."""
         self._client.waiting = waiting

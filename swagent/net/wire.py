@@ -168,6 +168,15 @@ class Client:
         other._failed = 0
         return other
 
+    def read_keys(self) -> None:
+        """Read certificates and keys now, also those that only other servers or a redirect would need.
+
+        Raises:
+            SettingsError: one cannot be used.
+        """
+        for own in (True, False):
+            self._context(own=own)
+
     def close(self) -> None:
         """Close all connections."""
         for manager in self._managers.values():

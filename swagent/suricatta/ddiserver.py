@@ -79,6 +79,7 @@ class DdiServer:
         self._base = f"{url}/{tenant}/controller/v1/{unit}"
         asking = with_token._replace(timeout_s=min(options.timeout_s, ANSWER_S_MAX))
         self.exchange = HttpExchange(self._base, asking, clock)
+        self.exchange.read_keys()
         self.name = f"hawkbit {url.partition('://')[2].rpartition('@')[2]}/{tenant}/{unit}"
 
     def visit(self) -> Visit:

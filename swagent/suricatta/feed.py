@@ -204,6 +204,7 @@ class Fetcher:
         self, home: str, options: HttpOptions, clock: Clock, log: Callable[[str, str], None], cache: str = ""
     ) -> None:
         self._client = Client(home or ANY_SERVER, options, clock)
+        self._client.read_keys()
         self._any = not home
         self._log = log
         self._cache = cache

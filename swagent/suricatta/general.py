@@ -53,6 +53,7 @@ class General:
         self._ledger = tools.ledger
         self._given = given
         self._exchange = HttpExchange(given["url"], options, tools.clock)
+        self._exchange.read_keys()
         self._exchange.attend(tools.waiting)
         self._fetcher = Fetcher(given["url"], options, tools.clock, tools.log, tools.words.get("cache", ""))
         self._wait_s = given.get("polldelay", POLL_S)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from swagent.daemon.doors import FD, Identity, Process, identity_of
+from swagent.daemon.doors import FD, Process
+from swagent.daemon.rights import Identity, identity_of
 from swagent.daemon.supervisor import Supervisor
 from swagent.errors import NotAcknowledged, SettingsError
 from swagent.ipc import ChildCommand, Origin, Type
@@ -198,6 +199,8 @@ def test_a_door_that_could_not_use_the_sockets_is_refused_at_the_start(
         "settings.cfg",
         "-w",
         "-p 0",
+        "--socket-group",
+        "root",
     ]
     environ = {"RUNTIME_DIRECTORY": str(tmp_path), "PYTHONPATH": str(PROJECT)}
     done = run(words, cwd=tmp_path, env=environ)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from swagent.daemon.rights import FIRST_UID, SOCKETS_GID
 from swagent.ipc import ChildCommand, Origin, Progress, Status, progress
 from swagent.testing.hawkbit import Action, serving
 from swagent.testing.hawkbit import Hawkbit as Server
@@ -19,7 +20,7 @@ from tests.e2e.test_confirm import Unit
 from tests.net.authority import Authority
 from tests.net.server import Exchange
 from tests.net.server import serving as file_serving
-from tests.programs import PROJECT, Done, need
+from tests.programs import Done, need
 
 UNIT = "unit-1"
 
@@ -290,37 +291,34 @@ def test_a_client_certificate(unit: Unit, authority: Authority) -> None:
             until(lambda: "All Chunks Installed." in action.messages, "the update")
 
 
-def everybody_may_look_at(path: str) -> bool:
-    return all(folder.stat().st_mode & 0o001 for folder in Path(path).resolve().parents)
-
-
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-@pytest.mark.skipif(not everybody_may_look_at(os.__file__), reason="needs a Python that everybody may use")
-def test_the_door_has_no_rights_but_what_it_was_given() -> None:
-    """Its key is root's, its ledger lies in a folder that it may not look into, and yet it does its work."""
+@pytest.mark.parametrize("user", ["", "nobody"])
+def test_the_door_has_no_rights_but_what_it_was_given(user: str) -> None:
+    """Its key is root's, its ledger and the sockets lie where it may not look, and yet it does its work."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        folder.chmod(0o711)
         unit, authority = Unit(folder), Authority(folder / "ca", "unit")
-        (folder / "ca").chmod(0o755)
+        assert folder.stat().st_mode & 0o777 == 0o700
         Path(authority.path("unit.key")).chmod(0o600)
         env = {
             "SWAGENT_HAWKBIT_CAFILE": authority.path("ca.pem"),
             "SWAGENT_HAWKBIT_SSLCERT": authority.path("unit.pem"),
             "SWAGENT_HAWKBIT_SSLKEY": authority.path("unit.key"),
-            "SWAGENT_SURICATTA_USER": "nobody",
-            "PYTHONPATH": os.pathsep.join((str(PROJECT), os.environ.get("PYTHONPATH", ""))),
+            **({"SWAGENT_SURICATTA_USER": user} if user else {}),
         }
+        uid = 65534 if user else FIRST_UID
         with serving(tls=authority.context(ask_client=True)) as server:
             action = assigned(server, unit)
-            words = ["--socket-mode", "0666", "-u", f"-S hawkbit -u {server.url} -t default -i {UNIT} -r 0"]
+            words = ["-u", f"-S hawkbit -u {server.url} -t default -i {UNIT} -r 0"]
             with daemon(folder, *unit.options(), *words, private=False, **env) as running:
                 until(lambda: "All Chunks Installed." in action.messages, "the update")
                 pid = pid_of(running, "suricatta")
                 status = Path(f"/proc/{pid}/status").read_text()
                 assert "CapEff:\t0000000000000000" in status
-                assert "Uid:\t65534\t65534\t65534\t65534" in status
-        assert (unit.state / "suricatta" / "ledger.json").stat().st_uid == 65534
+                assert "\t".join(("Uid:", *[str(uid)] * 4)) in status
+                assert f"Groups:\t{SOCKETS_GID} \n" in status
+                assert "NoNewPrivs:\t1" in status
+        assert (unit.state / "suricatta" / "ledger.json").stat().st_uid == uid
         assert (unit.state / "suricatta").stat().st_mode & 0o777 == 0o700
         assert unit.state.stat().st_mode & 0o777 == 0o700
