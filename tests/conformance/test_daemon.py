@@ -1,9 +1,11 @@
 """Debian's clients, unchanged, against its own daemon and against ours: same exit status, same kind of output."""
 
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -162,3 +164,29 @@ def monitor_seen(running: Running) -> tuple[list[str], list[str]]:
 def test_monitor(both: list[tuple[Running, Path]]) -> None:
     theirs, ours = (monitor_seen(running) for running, _ in both)
     assert theirs == ours
+
+
+def restarts(running: Running) -> list[int | None]:
+    """What has become of ``sysrestart`` after a bad update, and then after a good one.
+
+    It is the first process of a namespace of its own: there reboot(2) ends that, by SIGHUP, and nothing else.
+    """
+    need("unshare")
+    words = [*running.prefix, "unshare", "--pid", "--fork", "swupdate-ipc", "sysrestart", "-w"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1.0)  # until it has connected
+        assert not running.run("swupdate-client", "/tmp/bad.swu").ok
+        time.sleep(0.5)
+        after_bad = process.poll()
+        assert running.run("swupdate-client", "/tmp/update.swu").ok
+        return [after_bad, process.wait(60)]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_restart_of_the_system(both: list[tuple[Running, Path]]) -> None:
+    with ThreadPoolExecutor() as pool:  # it waits for seconds before it does
+        theirs, ours = pool.map(restarts, [running for running, _ in both])
+    assert theirs == ours == [None, -signal.SIGHUP]
