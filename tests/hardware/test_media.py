@@ -1,15 +1,19 @@
 """A memory stick on a real USB bus (a gadget on the bench's own), and an SD card: seen, mounted, installed from."""
 
 import random
+import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from swagent.hw.media import MediaWatch, Medium, mount_medium
+from tests.conftest import KeyRing
+from tests.daemon.running import HARDWARE, daemon, signed_image, until
 
 from .conftest import device
 
@@ -88,3 +92,38 @@ def test_an_sd_card_is_a_medium_and_an_emmc_is_none() -> None:
     assert card in found
     assert not any(name.startswith(soldered) for name in found)
     assert soldered in {medium.device for medium in MediaWatch("/dev/mmcblk*").present()}
+
+
+@contextmanager
+def opened(stick: Path, folder: Path) -> Iterator[Path]:
+    """What lies on a stick that is not plugged in."""
+    modprobe("loop")
+    folder.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-o", "loop", str(stick), str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_the_daemon_installs_what_a_stick_brings(stick: Path, tmp_path: Path, key_ring: KeyRing) -> None:
+    """Once as long as it stays, again when it is plugged in again; the results lie on it afterwards."""
+    image, desk = signed_image(tmp_path, key_ring, SWU), tmp_path / "desk"
+    with opened(stick, desk) as folder:
+        shutil.copy(image, folder)
+    settings = tmp_path / "swupdate.cfg"
+    settings.write_text('globals : { }; identify : ( { name = "serial"; value = "7"; } );\n')
+    words = ["-k", str(key_ring.cert), *HARDWARE, "-B", "none", "-f", str(settings), "--media", "auto"]
+    with daemon(tmp_path, *words) as running:
+        for count in (1, 2):
+            plug()
+            until(lambda: running.text().count("update.swu is installed") == count, "the stick")  # noqa: B023
+            until(lambda: running.text().count("installed: 1.0.1") == count, "the update")  # noqa: B023
+            time.sleep(3)  # it writes the result back, and that must not look like another stick
+            assert running.text().count("update.swu is installed") == count
+            unplug()
+        assert (tmp_path / "target").read_bytes() == SWU
+        assert running.stop() == 0
+    with opened(stick, desk) as folder:
+        lines = (folder / "update.swu.results.txt").read_text().splitlines()
+    assert [line.split("\t")[1:3] for line in lines] == [["serial=7", "installed"]] * 2
