@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 BODY_MAX_BYTES = 3 * 1024 * 1024
 BODY_S = 30.0
+IDLE_S = 30.0
 THREADS = 8
 _CLOSING_S = 5.0
 
@@ -47,6 +48,7 @@ class Service:
 
     Args:
         doors: what to serve where.
+        idle_s: how long a connection may last without a whole request's head.
 
     Attributes:
         ports: those that were taken, in the order of the doors.
@@ -55,8 +57,9 @@ class Service:
         DeviceError: a port is not free.
     """
 
-    def __init__(self, *doors: Door) -> None:
+    def __init__(self, *doors: Door, idle_s: float = IDLE_S) -> None:
         self.ports: list[int] = []
+        self._idle_s = idle_s
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
         self._thread.start()
@@ -86,7 +89,12 @@ class Service:
         runners: list[web.AppRunner] = []
         try:
             for door in doors:
-                runner = web.AppRunner(door.app, access_log=None, shutdown_timeout=_CLOSING_S)
+                runner = web.AppRunner(
+                    door.app,
+                    access_log=None,
+                    keepalive_timeout=self._idle_s,
+                    shutdown_timeout=_CLOSING_S,
+                )
                 runners.append(runner)
                 await runner.setup()
                 site = web.TCPSite(

@@ -51,13 +51,22 @@ class WebServer:
         options: how.
         installer: whom it serves.
         log: hears of what goes wrong: level and line.
+        idle_s: how long a connection may last without a whole request's head.
 
     Raises:
         SettingsError: passwords, tokens or a certificate cannot be used.
     """
 
-    def __init__(self, options: WebOptions, installer: Installer, log: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        options: WebOptions,
+        installer: Installer,
+        log: Callable[[str, str], None],
+        *,
+        idle_s: float = IDLE_S,
+    ) -> None:
         self._options = options
+        self._idle_s = idle_s
         self._installer = installer
         self._log = log
         self._clock = SystemClock()
@@ -123,7 +132,7 @@ class WebServer:
         runner = web.AppRunner(
             app,
             access_log=None,
-            keepalive_timeout=IDLE_S,
+            keepalive_timeout=self._idle_s,
             lingering_time=SHUTDOWN_S,
             shutdown_timeout=SHUTDOWN_S,
         )

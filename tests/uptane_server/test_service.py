@@ -20,6 +20,7 @@ from swagent.uptane_server.inventory import Inventory
 from swagent.uptane_server.service import Door, Service
 from swagent.uptane_server.service_files import director_files, static_files
 from swagent.uptane_server.service_rpc import rpc_application
+from tests.net.dribble import hung_up_on_after_s
 
 from .fleet import PRIMARY, TCU, VIN, Car, Fleet
 
@@ -250,3 +251,11 @@ def test_an_inventory_that_is_away(sqlite: Inventory, quick_path: Path) -> None:
             assert b"gone" not in answer.data
     finally:
         served.service.close()
+
+
+def test_who_never_ends_a_request_is_hung_up_on(quick_path: Path) -> None:
+    service = Service(Door(static_files(str(quick_path))), idle_s=0.5)
+    try:
+        assert hung_up_on_after_s(service.ports[0]) >= 0.4
+    finally:
+        service.close()

@@ -11,7 +11,7 @@ from swagent.errors import NotAcknowledged, SwagentError, TransportError
 from swagent.ipc import Notification, Progress
 from swagent.web.link import Facts
 from swagent.web.options import WebOptions
-from swagent.web.server import WebServer
+from swagent.web.server import IDLE_S, WebServer
 
 News = TypeVar("News")
 OPEN = WebOptions(host="127.0.0.1", port=0, anonymous=True)
@@ -119,7 +119,9 @@ class Double:
 
 
 @asynccontextmanager
-async def serving(double: Double, options: WebOptions = OPEN) -> AsyncIterator[str]:
+async def serving(
+    double: Double, options: WebOptions = OPEN, *, idle_s: float = IDLE_S
+) -> AsyncIterator[str]:
     """A web server in front of the double; its address. Nothing may have gone wrong in it."""
     wrong: list[str] = []
 
@@ -127,7 +129,7 @@ async def serving(double: Double, options: WebOptions = OPEN) -> AsyncIterator[s
         if level == "error":
             wrong.append(line)
 
-    server = WebServer(options, double, log)
+    server = WebServer(options, double, log, idle_s=idle_s)
     address = server.listen()
     running = asyncio.create_task(server.run())
     try:

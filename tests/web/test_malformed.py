@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from tests.fuzz.test_seeds import mutated
+from tests.net.dribble import hung_up_on_after_s
 
 from .double import OPEN, Double, serving
 
@@ -136,5 +137,17 @@ def test_malformed_requests_and_frames_harm_nobody(count: int) -> None:
             assert resident_bytes() - half < 16 << 20, "memory grows"
             answer = await send(port, b"GET / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n", dice)
             assert answer.startswith(b"HTTP/1.0 200"), answer
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"], ids=["first", "second"]
+)
+def test_who_never_ends_a_request_is_hung_up_on(before: bytes) -> None:
+    async def main() -> None:
+        async with serving(Double(), idle_s=0.5) as base:
+            port = int(base.rpartition(":")[2])
+            assert await asyncio.to_thread(hung_up_on_after_s, port, before=before) >= 0.4
 
     asyncio.run(main())
