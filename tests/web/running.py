@@ -52,10 +52,20 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, keys: KeyRing, settings: str = ANYBODY, *words: str | Path) -> Iterator[Served]:
-    """A daemon that trusts ``keys``, and its web server with these settings, at a port of its own."""
+def served(
+    folder: Path, keys: KeyRing, settings: str = ANYBODY, *words: str | Path, more: str = ""
+) -> Iterator[Served]:
+    """A daemon that trusts ``keys``, and its web server with these settings, at a port of its own.
+
+    Args:
+        folder: of the device.
+        keys: whom it trusts.
+        settings: of the web server.
+        words: of the command line.
+        more: further groups of settings.
+    """
     config = folder / "swupdate.cfg"
-    config.write_text(f"globals : {{ }};\nwebserver : {{ {settings} }};\n")
+    config.write_text(f"globals : {{ }};\nwebserver : {{ {settings} }};\n{more}")
     port = free_port()
     web = ("-w", f"-p 127.0.0.1:{port}")
     with daemon(folder, "-f", config, "-k", keys.cert, *HARDWARE, *web, *words) as running:

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from tests.authdb.databases import a_list, make
 from tests.conftest import KeyRing
 from tests.daemon.running import signed_image, until
-from tests.programs import PROJECT, need
+from tests.programs import PROJECT, must, need
 
 from .running import ANYBODY, Served, big_image, by_a_stranger, served
 
@@ -462,6 +463,31 @@ def test_user_data_that_cannot_be_written_are_decided_on_in_the_page(
         for visitor in (anna, bob):
             visitor.sees("ended", "Installed 1.0.1")
             visitor.leaves()
+
+
+@pytest.mark.parametrize("serial", ["SN1", "SN2"])
+def test_the_page_tells_who_may_have_an_update_and_its_codes(
+    browser: Any, tmp_path: Path, key_ring: KeyRing, serial: str
+) -> None:
+    image = signed_image(tmp_path, key_ring)
+    make(tmp_path / "UniAuth.db", [a_list("msn", "SN1")])
+    group = f'authorization : {{ database = "{tmp_path}/UniAuth.db"; msn = "text:{serial}"; }};\n'
+    with served(tmp_path, key_ring, more=group) as there:
+        anna = Visitor(browser, there)
+        anna.chooses(image)
+        if serial == "SN1":
+            anna.page.click("#install")
+            anna.sees("ended", "Installed 1.0.1")
+        else:
+            assert "SN2 is not in the allow list" in anna.text("#asked")
+            assert not anna.page.is_visible("#install")
+            must(["curl", "-s", "-F", f"file=@{image}", f"{there.base}/upload"])  # somebody insists
+            anna.sees("ended", "Refused")
+        anna.page.click("#log summary")
+        for code in ("0x4003", "0x4005" if serial == "SN1" else "0x4004"):
+            anna.reads("#lines", code)
+        anna.shot(f"ended-authorization-{serial}")
+        anna.leaves()
 
 
 @pytest.mark.slow
