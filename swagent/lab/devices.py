@@ -83,6 +83,7 @@ class Device:
         self._console_slots: dict[str, int | None] = {one.name: None for one in rule.consoles}
         self._volume_slots: dict[str, int | None] = {one.name: None for one in rule.volumes}
         self._mode: str | None = None
+        self._switched: set[int] = set()  # the actuators that the present mode was entered by
         self._changing = asyncio.Lock()
         self._changed = Signal()
 
@@ -146,6 +147,7 @@ class Device:
                     f"{self._mode or 'none that is known'}",
                     hint=f"change to {mode.depends} first",
                 )
+            self._switched.clear()
             self._set_mode(None)
             for number, step in enumerate(mode.sequence, 1):
                 found = self._actuators.find(step.match)
@@ -155,8 +157,11 @@ class Device:
                     await found[0].what.change(step.parameters)
                 except LabError as exc:
                     raise Failed(f"step {number} of mode {mode.name}: {exc.message}", hint=exc.hint) from exc
+                self._switched.add(found[0].number)
                 if step.stabilisation_s:
                     await self._sleep(step.stabilisation_s)
+            if not self._switched <= {item.number for item in self._actuators.items()}:
+                raise Failed(f"mode {mode.name}: what was switched has gone meanwhile")
             self._set_mode(mode.name)
 
     def _set_mode(self, mode: str | None) -> None:
@@ -194,7 +199,10 @@ class Device:
             self._changed.tell()
 
     async def _watch_actuators(self) -> None:
-        async for _ in self._actuators.watch():
+        async for change in self._actuators.watch():
+            if self._switched & set(change.removed):  # nobody knows how the board is without it
+                self._switched.clear()
+                self._mode = None
             self._changed.tell()
 
     def _release(self, slots: dict[str, int | None], removed: tuple[int, ...]) -> None:

@@ -16,6 +16,7 @@ BUILT_INS: tuple[tuple[str, str], ...] = (
     ("command", "command:provide"),
     ("file", "files:provide"),
     ("pdudaemon", "pdudaemon:provide"),
+    ("qemu", "qemu:provide"),
     ("serial", "serial:provide"),
 )
 

@@ -57,12 +57,16 @@ class FileVolume:
 
     Args:
         files: target to path, and whether it may be written.
+        opened: makes what uses one.
     """
 
     exhaustive = True
 
-    def __init__(self, files: dict[str, tuple[str, bool]]) -> None:
+    def __init__(
+        self, files: dict[str, tuple[str, bool]], opened: Callable[[str, Target], OpenFile] = OpenFile
+    ) -> None:
         self._files = files
+        self._opened = opened
 
     async def targets(self) -> tuple[Target, ...]:
         """Those whose files are there."""
@@ -88,7 +92,7 @@ class FileVolume:
         if length_bytes is not None and target.size_bytes is not None and length_bytes > target.size_bytes:
             raise OutOfRange(f"{name} has {target.size_bytes} bytes, and {length_bytes} would be written")
         try:
-            return OpenFile(self._files[name][0], target)
+            return self._opened(self._files[name][0], target)
         except OSError as exc:
             raise Failed(f"{self._files[name][0]}: {exc.strerror}") from exc
 
