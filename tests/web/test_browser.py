@@ -301,6 +301,7 @@ def test_the_keyboard_is_enough(browser: Any, tmp_path: Path, key_ring: KeyRing)
     image = signed_image(tmp_path, key_ring)
     with served(tmp_path, key_ring) as there:
         anna = Visitor(browser, there)
+        anna.page.bring_to_front()  # only the page in front may ask for a file
         anna.page.keyboard.press("Tab")
         assert anna.page.evaluate("document.activeElement.id") == "file"
         with anna.page.expect_file_chooser() as chooser:
