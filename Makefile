@@ -5,7 +5,7 @@
 export PATH := $(PATH):/usr/sbin:/sbin
 
 PY := .venv/bin/python
-CODE := swagent tests sw-description.examples tools/bench tools/bench-delta tools/bench-fleet tools/bench-uptane tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench tools/mutate-uptane tools/record-reference
+CODE := swagent tests sw-description.examples tools/bench tools/bench-delta tools/bench-fleet tools/bench-lab tools/bench-uptane tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench tools/mutate-uptane tools/record-reference
 SECONDS ?= 20
 SHORT ?=
 PYTEST_ARGS ?=
@@ -27,7 +27,7 @@ check: .venv/.stamp-dev ## lint, format and types
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy
 	$(PY) -m mypy tests
-	$(PY) -m mypy --scripts-are-modules tools/bench tools/bench-fleet tools/bench-uptane tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench tools/mutate-uptane tools/record-reference
+	$(PY) -m mypy --scripts-are-modules tools/bench tools/bench-fleet tools/bench-lab tools/bench-uptane tools/cli-page tools/demo tools/fuzz tools/handlers-page tools/hwbench/hwbench tools/mutate-uptane tools/record-reference
 
 test: .venv/.stamp-dev ## all tests but the slow ones; what is skipped is listed with its reason
 	$(PY) -m pytest -n 2 -ra -m "not slow and not hardware" $(PYTEST_ARGS)
@@ -41,10 +41,11 @@ test-hw: .venv/.stamp-dev ## the tests that need hardware, on a real kernel with
 fuzz: .venv/.stamp-fuzz ## feed every parser with mutated input; SECONDS=20 for each
 	$(PY) tools/fuzz --seconds $(SECONDS)
 
-bench: .venv/.stamp-dev ## time installs beside swupdate, where it is installed, TUF beside python-tuf, and a Director's fleets; SHORT=1 for small images
+bench: .venv/.stamp-dev ## time installs beside swupdate, where it is installed, TUF beside python-tuf, a Director's fleets and the lab; SHORT=1 for small images
 	$(PY) tools/bench $(if $(SHORT),--short)
 	$(PY) tools/bench-uptane $(if $(SHORT),--short)
 	$(PY) tools/bench-fleet $(if $(SHORT),--short)
+	$(PY) tools/bench-lab $(if $(SHORT),--short)
 
 demo: .venv/.stamp-dev ## make, install and tamper with an A/B image on a device made of files
 	@$(PY) tools/demo

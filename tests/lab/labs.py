@@ -54,6 +54,15 @@ class Keys:
         return jwt.encode(found, self.private, "EdDSA", {"kid": self.kid, **(header or {})})
 
 
+def certificate(folder: Path) -> bytes:
+    """A server's ``chain.pem`` and ``key.pem``, made by openssl; what its clients must believe."""
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=lab"
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "chain.pem"]
+    subprocess.run(["openssl", *words.split(), *files], cwd=folder, check=True, capture_output=True)
+    (folder / "key.pem").chmod(0o600)
+    return (folder / "chain.pem").read_bytes()
+
+
 @contextmanager
 def serving(folder: Path, text: str, **options: Any) -> Iterator[tuple[LabServer, list[str]]]:
     """A server of this configuration, and the lines of its log."""
@@ -101,11 +110,13 @@ class Served:
         folder: it works there, and reads ``lab.yaml`` there.
 
     Attributes:
+        address: what clients are told.
         port: where it listens.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.address = ""
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -120,8 +131,16 @@ class Served:
                 env={**os.environ, "PYTHONPATH": str(PROJECT)},
                 stderr=log,
             )
-        said = eventually(lambda: re.search(r"serving on http://127\.0\.0\.1:(\d+)\n", self.log))
-        self.port = int(said[1])
+        process = self._process
+        eventually(lambda: "serving on" in self.log or process.poll() is not None)
+        assert process.poll() is None, self.log
+        said = eventually(lambda: re.search(r"serving on (https?://127\.0\.0\.1:(\d+))\n", self.log))
+        self.address, self.port = said[1], int(said[2])
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def log(self) -> str:

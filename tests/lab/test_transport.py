@@ -1,7 +1,6 @@
 """What is around the rpcs: certificates, headers before data, the wire of 2023, clients that go away."""
 
 import io
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from swagent.lab.items import ItemType
 from swagent.lab.server import LabServer
 from swagent.lab.wire import head, year_2023
 
-from .labs import SERVER, Keys, eventually, serving
+from .labs import SERVER, Keys, certificate, eventually, serving
 
 VOLUMES = """
 providers:
@@ -125,22 +124,7 @@ def test_the_wire_of_2023(tmp_path: Path, keys: Keys) -> None:
 
 
 def test_a_certificate(tmp_path: Path, keys: Keys) -> None:
-    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=lab"
-    subprocess.run(
-        [
-            "openssl",
-            *words.split(),
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "chain.pem",
-        ],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )
+    ca = certificate(tmp_path)
     files = f"  certificate: {{ chain: {tmp_path}/chain.pem, key: {tmp_path}/key.pem }}\n"
     text = SERVER.rstrip() + "\n" + files + VOLUMES
     (tmp_path / "key.pem").chmod(0o644)
@@ -148,7 +132,6 @@ def test_a_certificate(tmp_path: Path, keys: Keys) -> None:
         pass
     (tmp_path / "key.pem").chmod(0o600)
     with serving(tmp_path, text) as (server, _):
-        ca = (tmp_path / "chain.pem").read_bytes()
         with LabClient(f"https://127.0.0.1:{server.port}", keys.token(), ca=ca) as client:
             assert eventually(lambda: client.items(ItemType.VOLUME))
             data = b"x" * 100_000
