@@ -11,7 +11,7 @@ from swagent.errors import SettingsError
 
 from . import errors
 from .items import ItemType
-from .remote import error_of, read_target
+from .remote import KEEPALIVE, error_of, read_target
 from .service import REPLAY
 from .volumes import Target
 from .wire import EXTRA_SERVICE, SERVICE, Method, Wire, extra, head
@@ -64,7 +64,7 @@ class LabClient:
         self._wire = head()
         scheme, host = address_of(uri)
         self._metadata = [("authorization", f"Bearer {token.strip()}")] if token else []
-        options = [("grpc.max_receive_message_length", 16 * 1024 * 1024)]
+        options = [("grpc.max_receive_message_length", 16 * 1024 * 1024), *KEEPALIVE]
         if scheme == "https":
             self._channel = grpc.secure_channel(host, grpc.ssl_channel_credentials(ca), options)
         else:

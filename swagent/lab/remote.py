@@ -14,10 +14,17 @@ from . import errors
 from .consoles import Console
 from .devices import DeviceState, ModeState, Slot
 from .errors import Failed, Gone
-from .items import ItemType
+from .items import ItemType, Signal
 from .volumes import OpenTarget, Target
 from .wire import SERVICE, Wire
 
+KEEPALIVE = (
+    # a link that is cut without a word is found, however quiet it was; our servers allow it (server.PINGS_MS)
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),  # of pings that measure the line: one under way stands in for ours
+    ("grpc.http2.max_pings_without_data", 0),
+)
 CLASSES: Mapping[str, type[LabError]] = {
     cls.status: cls
     for cls in vars(errors).values()
@@ -270,31 +277,59 @@ class RemoteDevice:
         link: to the server.
         number: its own there.
         ours: a type and a number there to our number of it, None while we have none.
+        changed: tells when ``ours`` has: a state may name what comes here only a moment later.
     """
 
-    def __init__(self, link: Link, number: int, ours: Callable[[ItemType, int], int | None]) -> None:
+    def __init__(
+        self, link: Link, number: int, ours: Callable[[ItemType, int], int | None], changed: Signal
+    ) -> None:
         self._link = link
         self._number = number
         self._ours = ours
+        self._changed = changed
 
     async def watch(self) -> AsyncGenerator[DeviceState, None]:
         """As there. Raises as there."""
         request = self._link.wire.DeviceRequest(device=self._number)
-        async for state in self._link.stream("DeviceInfo", request):
-            yield DeviceState(
-                tuple(self._slot(ItemType.CONSOLE, one) for one in state.consoles),
-                tuple(self._slot(ItemType.VOLUME, one) for one in state.volumes),
-                tuple(
-                    ModeState(one.name, one.depends if one.HasField("depends") else None, one.available)
-                    for one in state.modes
-                ),
-                state.current_mode if state.HasField("current_mode") else None,
-            )
+        newest: Any = None
+
+        async def follow() -> None:
+            nonlocal newest
+            async for state in self._link.stream("DeviceInfo", request):
+                newest = state
+                self._changed.tell()
+
+        following = asyncio.ensure_future(follow())
+        following.add_done_callback(lambda _: self._changed.tell())
+        told, count = None, self._changed.count
+        try:
+            while True:
+                if newest is not None and (now := self._state(newest)) != told:
+                    told = now
+                    yield now
+                    continue
+                if following.done():
+                    following.result()
+                    raise Gone(f"{self._link.where}: the other server has ended it")
+                count = await self._changed.after(count)
+        finally:
+            following.cancel()
 
     async def change_mode(self, name: str) -> None:
         """As there. Raises as there."""
         request = self._link.wire.DeviceModeRequest(device=self._number, mode=name)
         await self._link.ask("DeviceChangeMode", request)
+
+    def _state(self, given: Any) -> DeviceState:
+        return DeviceState(
+            tuple(self._slot(ItemType.CONSOLE, one) for one in given.consoles),
+            tuple(self._slot(ItemType.VOLUME, one) for one in given.volumes),
+            tuple(
+                ModeState(one.name, one.depends if one.HasField("depends") else None, one.available)
+                for one in given.modes
+            ),
+            given.current_mode if given.HasField("current_mode") else None,
+        )
 
     def _slot(self, kind: ItemType, one: Any) -> Slot:
         return Slot(one.name, self._ours(kind, one.id) if one.HasField("id") else None)
@@ -318,11 +353,10 @@ async def linked(uri: str, token: str, wire: Wire, ca: bytes | None = None) -> A
     import grpc
 
     scheme, _, host = uri.partition("://")
-    options = (("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 10_000))
     if scheme == "https":
-        channel = grpc.aio.secure_channel(host, grpc.ssl_channel_credentials(ca), options=options)
+        channel = grpc.aio.secure_channel(host, grpc.ssl_channel_credentials(ca), options=KEEPALIVE)
     else:
-        channel = grpc.aio.insecure_channel(host, options=options)
+        channel = grpc.aio.insecure_channel(host, options=KEEPALIVE)
     try:
         yield Link(channel, wire, token, uri)
     finally:

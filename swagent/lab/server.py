@@ -23,6 +23,8 @@ from .wire import PORT, head, year_2023
 
 DEFAULT_LISTEN = "[::1]"
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+PINGS_MS = 5_000
+"""How often clients may ask whether the server is still there."""
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -30,7 +32,10 @@ _OPTIONS = (
     # clients send no keepalive: who is gone must be found from here, or their consoles and volumes stay taken
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # and clients may look for us as often: gRPC hangs up by itself on who does so in a quiet lab
+    ("grpc.http2.min_ping_interval_without_data_ms", PINGS_MS),
 )
 _GRACE_S = 2.0
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from swagent.lab.client import LabClient
 from swagent.lab.errors import Failed, NotSupported, NotThere, OutOfRange
 from swagent.lab.items import ItemType
 
+from .cable import Cable
 from .labs import SERVER, Board, Keys, Served, eventually, using
 from .test_service import DISK_BYTES, configuration
 
@@ -31,11 +33,12 @@ class Pair:
         (self._far / "lab.yaml").write_text(configuration(self._far, self.board))
         self.far, self.near = Served(self._far), Served(self._near)
         self.far.start()
+        self.cable = Cable(self.far.port)
         text = f"""{SERVER}
 providers:
   - name: attic
     provider: boardswarm
-    parameters: {{ uri: "http://127.0.0.1:{self.far.port}", token: far.token }}
+    parameters: {{ uri: "http://127.0.0.1:{self.cable.port}", token: far.token }}
 devices:
   - name: mine
     consoles: [ {{ name: c, parameters: {{ rate: 9600 }}, match: {{ boardswarm.instance: attic }} }} ]
@@ -48,6 +51,7 @@ devices:
 
     def close(self) -> None:
         self.near.stop()
+        self.cable.close()
         self.far.stop()
         self.board.unplug()
 
@@ -176,3 +180,49 @@ def test_a_write_that_is_cut_there(pair: Pair, client: LabClient) -> None:
     volume = remote(client, ItemType.VOLUME)
     with pytest.raises(LabError):
         client.write(volume, "emmc", Cut(bytes(8_000_000)))
+
+
+@pytest.mark.slow  # a link is looked for each ten seconds
+def test_a_network_that_is_cut_without_a_word(pair: Pair, client: LabClient) -> None:
+    """No stale item is served, who waits is told, and everything is there again afterwards, as new items."""
+    console, volume = remote(client, ItemType.CONSOLE), remote(client, ItemType.VOLUME)
+    output = client.output(console, begun=pair.cable.pull)
+    with pytest.raises(LabError):
+        list(output)
+    with pytest.raises(LabError):
+        client.write(volume, "emmc", io.BytesIO(b"x"))
+    eventually(lambda: not any(item.instance for kind in ItemType for item in client.items(kind)))
+    pair.cable.plug_in()
+    assert remote(client, ItemType.CONSOLE) > console
+    remote(client, ItemType.VOLUME)
+    assert client.write(client.find(ItemType.VOLUME, "disk@attic"), "emmc", io.BytesIO(b"x")) == 1
+
+
+def test_a_client_behind_a_network_that_is_cut(pair: Pair) -> None:
+    """It does not wait for ever, and what it was writing is given up by the server."""
+    with (
+        Cable(pair.far.port) as cable,
+        LabClient(f"http://127.0.0.1:{cable.port}", pair.far_keys.token()) as client,
+    ):
+        states = client.device(0)
+        next(states)
+        cable.pull()
+        with pytest.raises(LabError):
+            list(states)
+
+
+@pytest.mark.slow
+def test_a_link_in_a_quiet_lab_stays(pair: Pair, client: LabClient) -> None:
+    """gRPC hangs up on clients that look for a quiet server too often, unless it is told otherwise."""
+    console = remote(client, ItemType.CONSOLE)
+    time.sleep(100)
+    assert remote(client, ItemType.CONSOLE) == console
+    assert "attic: " not in pair.near.log
+
+
+def test_slots_follow_what_comes_later_than_the_state_that_names_it(pair: Pair, client: LabClient) -> None:
+    """A device's state there may name an item before it is here."""
+    device = remote(client, ItemType.DEVICE)
+    for state in client.device(device):
+        if state.consoles["main"] is not None and state.volumes["storage"] is not None:
+            break

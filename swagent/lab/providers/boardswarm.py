@@ -7,7 +7,7 @@ from typing import Any
 from swagent.errors import LabError, SettingsError
 from swagent.lab.client import address_of, read_token
 from swagent.lab.consoles import Console
-from swagent.lab.items import INSTANCE, ItemType
+from swagent.lab.items import INSTANCE, ItemType, Signal
 from swagent.lab.lab import Provision
 from swagent.lab.remote import Link, RemoteActuator, RemoteDevice, RemotePort, RemoteVolume, linked
 from swagent.lab.wire import head
@@ -30,6 +30,7 @@ class Mirror:
         self._lab = provision.lab
         self._link = link
         self._ours: dict[tuple[ItemType, int], int] = {}
+        self._changed = Signal()
 
     async def run(self) -> None:
         """Follow all four types until the connection fails; then nothing of it is left here.
@@ -76,11 +77,14 @@ class Mirror:
         properties[INSTANCE] = self._provision.rule.name
         item = self._lab.registry(kind).add(properties, self._made(kind, number))
         self._ours[kind, number] = item.number
+        self._changed.tell()
 
     def _made(self, kind: ItemType, number: int) -> Any:
         match kind:
             case ItemType.DEVICE:
-                return RemoteDevice(self._link, number, lambda kind, number: self._ours.get((kind, number)))
+                return RemoteDevice(
+                    self._link, number, lambda kind, number: self._ours.get((kind, number)), self._changed
+                )
             case ItemType.CONSOLE:
                 return Console(RemotePort(self._link, number))
             case ItemType.ACTUATOR:
@@ -92,6 +96,7 @@ class Mirror:
         ours = self._ours.pop((kind, number), None)
         if ours is None:
             return
+        self._changed.tell()
         registry = self._lab.registry(kind)
         what = registry.get(ours).what
         registry.remove(ours)
