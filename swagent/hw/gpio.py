@@ -89,11 +89,76 @@ class GpioLines:
         self._requests.clear()
 
 
+class HeldLine:
+    """One line that is ours until it is closed. What it shows stays as it is until it is set; then it is an output.
+
+    Args:
+        chip: path of its chip.
+        line: its name, or its number.
+
+    Attributes:
+        offset: its number on the chip.
+        name: what the device tree calls it, "" if it does not.
+        chip_label: what the chip calls itself.
+
+    Raises:
+        DeviceError: there is no such chip or line, or somebody else holds it.
+        RegistrationError: gpiod is not installed.
+    """
+
+    def __init__(self, chip: str, line: str | int) -> None:
+        gpiod = _gpiod()
+        self._is_output = False
+        try:
+            with gpiod.Chip(chip) as opened:
+                self.chip_label: str = opened.get_info().label
+                self.offset: int = opened.line_offset_from_id(line)
+                self.name: str = opened.get_line_info(self.offset).name or ""
+            self._line = GpioLine(chip, self.offset)
+            as_it_is = gpiod.LineSettings(direction=gpiod.line.Direction.AS_IS)
+            self._request: LineRequest = gpiod.request_lines(
+                chip, consumer=CONSUMER, config={self.offset: as_it_is}
+            )
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else "there is no such line"
+            raise DeviceError(
+                f"cannot take line {line} of {chip}: {reason}",
+                path=chip,
+                errno=getattr(exc, "errno", None),
+                hint="`gpioinfo` lists chips, lines and their users",
+            ) from exc
+
+    def set(self, level: bool) -> None:
+        """Show a level.
+
+        Raises:
+            DeviceError: the chip refuses or is gone.
+        """
+        gpiod = _gpiod()
+        try:
+            if self._is_output:
+                self._request.set_value(self.offset, _value(level))
+            else:
+                settings = gpiod.LineSettings(
+                    direction=gpiod.line.Direction.OUTPUT,
+                    drive=gpiod.line.Drive.PUSH_PULL,
+                    output_value=_value(level),
+                )
+                self._request.reconfigure_lines({self.offset: settings})
+                self._is_output = True
+        except OSError as exc:
+            raise _error(f"cannot set {self._line}: {exc.strerror}", self._line, exc.errno) from exc
+
+    def close(self) -> None:
+        """Give it back; what it shows then is the chip's affair, most keep the level."""
+        self._request.release()
+
+
 def _gpiod() -> Any:
     try:
         import gpiod
     except ImportError as exc:
-        raise RegistrationError("GPIO lines need swagent[ucfw]", hint="pip install 'swagent[ucfw]'") from exc
+        raise RegistrationError("GPIO lines need gpiod", hint="pip install gpiod") from exc
     return gpiod
 
 

@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from swagent.errors import DeviceError, RegistrationError
+from swagent.errors import DeviceError
 
 from .identity import RunningSystem
 from .mount import Mounted
+from .udev import Watch
 
 AUTO = "auto"
 FILESYSTEMS = ("vfat", "exfat", "ext4", "ntfs3", "iso9660")
 """What is tried, in this order, where udev does not say what it is."""
-UDEV_SOCKET = "/run/udev/control"
 
 
 class Medium(NamedTuple):
@@ -46,32 +46,17 @@ class MediaWatch:
     """
 
     def __init__(self, wanted: str) -> None:
-        try:
-            import pyudev
-        except ImportError as exc:
-            raise RegistrationError(
-                "updates from media need swagent[media]", hint="pip install 'swagent[media]'"
-            ) from exc
         self._wanted = () if wanted == AUTO else tuple(wanted.split())
         self._system = RunningSystem()
-        # without its daemon there is only what the kernel says, which knows no file systems
-        source = "udev" if os.path.exists(UDEV_SOCKET) else "kernel"
-        try:
-            self._context: Any = pyudev.Context()
-            self._monitor: Any = pyudev.Monitor.from_netlink(self._context, source)
-            self._monitor.filter_by("block")
-            self._monitor.start()
-        except (OSError, ImportError) as exc:
-            raise DeviceError(f"udev does not tell of devices: {exc}", path="netlink") from exc
+        self._watch = Watch("block", "updates from media")
 
     def present(self) -> list[Medium]:
         """Those that are there."""
-        devices = self._context.list_devices(subsystem="block")
-        return [medium for medium in map(self._medium, devices) if medium is not None]
+        return [medium for medium in map(self._medium, self._watch.present()) if medium is not None]
 
     def wait(self, seconds: float) -> Medium | None:
         """The next one that comes, None when none does in this time."""
-        device = self._monitor.poll(timeout=seconds)
+        device = self._watch.news(seconds)
         if device is None or device.action not in ("add", "change"):
             return None
         medium = self._medium(device)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 VERBS = ("list", "watch", "type", "power", "read", "write", "lease", "take")
 """What roles allow; ``take`` is to take a lease away from somebody."""
 CONFIG_BYTES_MAX = 4 * 1024 * 1024
+_HEX = ("udev.ID_VENDOR_ID", "udev.ID_MODEL_ID")
 _NESTING_MAX = 32
 _NODES_MAX = 200_000
 _SPAN = re.compile(r"\s*([0-9]+)\s*(ms|msec|millis|s|sec|secs|seconds?|m|min|mins|minutes?|h|hours?)?\s*")
@@ -134,7 +135,7 @@ class ServerRule(NamedTuple):
 
 
 class LabConfig(NamedTuple):
-    """Everything in the file; ``ignored`` has a sentence for each key that means nothing here."""
+    """Everything in the file; ``ignored`` has a sentence for each thing in it that means nothing here."""
 
     server: ServerRule
     providers: tuple[ProviderRule, ...]
@@ -375,6 +376,9 @@ class _Reader:
             raise SettingsError(
                 f"{where}: match must be there, a mapping of names to texts", hint="{} fits any local item"
             )
+        for key, value in found.items():
+            if key in _HEX and value != value.lower():
+                self._ignored.append(f"{where}: udev writes {key[5:]} small, and {value} fits nothing")
         return found
 
     # -- shapes

@@ -1,7 +1,7 @@
 """Devices: boards, made of consoles, volumes and modes that rules find among the items (boardswarm §1.4)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from swagent.errors import LabError
@@ -179,15 +179,20 @@ class Device:
             for item in change.added:
                 for rule in self._rule.consoles:
                     if matches(rule.match, item.properties):
+                        await self._take(item, rule.parameters)
                         self._console_slots[rule.name] = item.number
-                        await self._configure(item, rule.parameters)
             self._changed.tell()
 
-    async def _configure(self, item: Item[Console], parameters: object) -> None:
+    async def _take(self, item: Item[Console], parameters: Mapping[str, object]) -> None:
+        """Set a console up, and listen to it from now on: what a board says before anybody looks is remembered."""
         try:
-            await item.what.configure(parameters)  # type: ignore[arg-type]  # the rule's own mapping
+            await item.what.configure(parameters)
         except LabError as exc:
             self._log(f"{self._rule.name}: console {item.name} refuses its parameters: {exc.message}")
+        try:
+            await item.what.open()
+        except LabError as exc:
+            self._log(f"{self._rule.name}: console {item.name} is not listened to yet: {exc.message}")
 
     async def _bind_volumes(self) -> None:
         async for change in self._volumes.watch():

@@ -15,6 +15,7 @@ BUILT_INS: tuple[tuple[str, str], ...] = (
     ("boardswarm", "boardswarm:provide"),
     ("command", "command:provide"),
     ("file", "files:provide"),
+    ("gpio", "gpio:provide"),
     ("pdudaemon", "pdudaemon:provide"),
     ("qemu", "qemu:provide"),
     ("serial", "serial:provide"),

@@ -174,7 +174,10 @@ class LabServer:
 
                 near = get_close_matches(rule.kind, shelf.names(), n=1)
                 hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(shelf.names())}"
-                raise SettingsError(f"{rule.where}: there is no provider {rule.kind[:80]!r}", hint=hint)
+                self._log(
+                    f"{rule.where}: there is no provider {rule.kind[:80]!r}, it brings nothing ({hint})"
+                )
+                continue
             works.append((rule.name, provide(Provision(rule, self.lab, self._log))))
         return works
 

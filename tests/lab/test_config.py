@@ -68,6 +68,11 @@ def test_a_whole_file() -> None:
     assert config.ignored == ("/etc/lab.yaml: devices[0]: 'color' is not used",)
 
 
+def test_a_number_that_udev_never_writes_so_is_told() -> None:
+    config = parse_config(GOOD.replace("6e10", "6E10").encode(), PATH)
+    assert any("udev writes ID_MODEL_ID small, and 6E10 fits nothing" in line for line in config.ignored)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [

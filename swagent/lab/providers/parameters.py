@@ -65,6 +65,20 @@ class Parameters:
             raise SettingsError(f"{self.where}: {key} must be a number from 0 to {most:g}")
         return found
 
+    def whole(self, key: str, *, most: int) -> int:
+        """A whole number from 0 up to ``most`` that must be there. Raises SettingsError."""
+        found = self._given.get(key)
+        if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= most:
+            raise SettingsError(f"{self.where}: {key} must be a whole number from 0 to {most}")
+        return found
+
+    def texts(self, key: str) -> Mapping[str, str]:
+        """A mapping of names to texts that must be there. Raises SettingsError."""
+        found = self._given.get(key)
+        if not isinstance(found, Mapping) or not all(isinstance(value, str) for value in found.values()):
+            raise SettingsError(f"{self.where}: {key} must be a mapping of names to texts")
+        return found
+
     def words(self, key: str) -> tuple[str, ...]:
         """A program and its arguments: a list of texts; no shell reads them. Raises SettingsError."""
         found = self._given.get(key)

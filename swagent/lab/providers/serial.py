@@ -1,4 +1,4 @@
-"""Consoles on serial ports that are named by path: those of ``/dev/serial/by-path``, or a pseudo-terminal."""
+"""Consoles on serial ports: those that udev finds, or those named by path, a pseudo-terminal too (boardswarm §4.1)."""
 
 import asyncio
 import os
@@ -7,10 +7,12 @@ from typing import Any
 
 from swagent.errors import DeviceError
 from swagent.hw.uart import Uart
+from swagent.hw.udev import Found
 from swagent.lab.actuators import whole
 from swagent.lab.consoles import Console
 from swagent.lab.errors import Gone, InvalidRequest
 from swagent.lab.lab import Provision
+from swagent.lab.udev import follow, properties
 
 from .parameters import Parameters
 
@@ -110,12 +112,16 @@ async def _writable(fd: int) -> None:
 
 
 def provide(provision: Provision) -> Coroutine[Any, Any, None]:
-    """``ports``: a list, each with ``path``, and maybe ``name`` (else the file's) and ``rate``.
+    """Nothing at all for every port that udev knows, or ``ports``: a list, each with ``path``, ``name`` and ``rate``.
 
-    Each port is a console while its device is there, and listened to from then on, so that no output is lost.
+    A port named by path is listened to while its device is there, so that no output is lost; one that udev finds from
+    when a device of the lab has it as its console, or somebody uses it.
     """
+    parameters = Parameters.of(provision.rule, "ports")
+    if not parameters.has("ports"):
+        return follow("tty", _is_port, lambda found: _serve_found(provision, found), provision.log)
     ports = []
-    for one in Parameters.of(provision.rule, "ports").each("ports", "name", "path", "rate"):
+    for one in parameters.each("ports", "name", "path", "rate"):
         path = one.path("path")
         name = one.text("name") if one.has("name") else os.path.basename(path)
         ports.append((name, path, int(one.number("rate", RATE, most=20_000_000))))
@@ -126,6 +132,21 @@ def provide(provision: Provision) -> Coroutine[Any, Any, None]:
                 tasks.create_task(_serve(provision, name, path, rate))
 
     return run()
+
+
+def _is_port(found: Found) -> bool:
+    return found.has_parent and bool(found.node)
+
+
+async def _serve_found(provision: Provision, found: Found) -> None:
+    console = Console(SerialPort(found.node))
+    named = provision.properties(os.path.basename(found.node), properties(found))
+    item = provision.lab.consoles.add(named, console)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        provision.lab.consoles.remove(item.number)
+        await console.close()
 
 
 async def _serve(provision: Provision, name: str, path: str, rate: int) -> None:
