@@ -108,21 +108,23 @@ class Served:
 
     Args:
         folder: it works there, and reads ``lab.yaml`` there.
+        options: of ``serve``.
 
     Attributes:
         address: what clients are told.
         port: where it listens.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self._folder = folder
+        self._options = options
         self.address = ""
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Listen where it listened before."""
-        words = ["lab", "serve", "lab.yaml", "--listen", f"127.0.0.1:{self.port}"]
+        words = ["lab", "serve", "lab.yaml", "--listen", f"127.0.0.1:{self.port}", *self._options]
         with open(self._folder / "log", "ab") as log:
             log.truncate(0)
             self._process = subprocess.Popen(
