@@ -35,7 +35,7 @@ class Theirs:
         self.folder = folder
         self.board = Board()
         self.keys = Keys(folder)
-        (folder / "token").write_text(self.keys.token() + "\n")
+        (folder / "token").write_text(self.keys.token())  # the old one would keep a line's end
         (folder / "disk.img").write_bytes(bytes(DISK_BYTES))
         (folder / "rom.img").write_bytes(b"rom" * 1000)
         (folder / "lab.yaml").write_text(configuration(folder, self.board))
@@ -192,7 +192,7 @@ def test_who_has_no_token(today: Theirs) -> None:
 
 def test_the_client_of_2023(old: Theirs) -> None:
     assert re.search(r"^0 +board$", old("list", "devices"), re.M)
-    assert "boardswarm.name" in old("properties", "volume", "0")
+    assert "boardswarm.name" in old("properties", "volumes", "0")
     old("device", "board", "mode", "off")
     old("device", "board", "mode", "on")
     old("actuator", "0", "change-mode", '{"mode": "off"}')
