@@ -40,6 +40,7 @@ OWNERS: dict[str, set[str]] = {
     "serial": {"hw"},
     "gpiod": {"hw"},
     "pyudev": {"hw"},
+    "usb": {"hw"},
     "zmq": {"remote"},
     "grpc": {"lab"},
     "google": {"lab"},  # protobuf

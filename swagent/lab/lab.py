@@ -14,10 +14,13 @@ SHELF = "swagent.lab_providers"
 BUILT_INS: tuple[tuple[str, str], ...] = (
     ("boardswarm", "boardswarm:provide"),
     ("command", "command:provide"),
+    ("dfu", "dfu:provide"),
+    ("fastboot", "fastboot:provide"),
     ("file", "files:provide"),
     ("gpio", "gpio:provide"),
     ("pdudaemon", "pdudaemon:provide"),
     ("qemu", "qemu:provide"),
+    ("rockusb", "rockusb:provide"),
     ("serial", "serial:provide"),
 )
 
