@@ -162,7 +162,5 @@ def _serial() -> Any:
     try:
         import serial
     except ImportError as exc:
-        raise RegistrationError(
-            "serial ports need swagent[ucfw]", hint="pip install 'swagent[ucfw]'"
-        ) from exc
+        raise RegistrationError("serial ports need pyserial", hint="pip install pyserial") from exc
     return serial

@@ -212,7 +212,7 @@ class KernelUbi:
 
     def detach(self, ubi: int) -> None:
         """See ``Ubi.detach``."""
-        _ask(_CONTROL, f"detach ubi{ubi} through", _UBI_IOCDET, _NUMBER.pack(ubi))
+        _patiently(lambda: _ask(_CONTROL, f"detach ubi{ubi} through", _UBI_IOCDET, _NUMBER.pack(ubi)))
 
     def create(
         self, ubi: int, name: str, size_bytes: int, *, static: bool = False, volume_id: int | None = None
@@ -248,7 +248,8 @@ class KernelUbi:
         entries = (_RENAME.pack(volume_id, len(name), name) for volume_id, name in raw.items())
         request = _RENAMES.pack(len(raw)) + b"".join(entries)
         request = request.ljust(_RENAMES.size + RENAMES_MAX * _RENAME.size, b"\0")
-        _ask(f"/dev/ubi{ubi}", f"rename {', '.join(names.values())} on", _UBI_IOCRNVOL, request)
+        verb = f"rename {', '.join(names.values())} on"
+        _patiently(lambda: _ask(f"/dev/ubi{ubi}", verb, _UBI_IOCRNVOL, request))
 
     def in_use(self, volume: Volume) -> str:
         """See ``Ubi.in_use``. To resize a volume to the size it has takes it exclusively, and changes nothing."""
@@ -408,7 +409,7 @@ def _ask(path: str, verb: str, request: int, argument: bytes | bytearray) -> Non
 
 
 def _patiently(call: Callable[[], Any]) -> Any:
-    """Try again a little later while the volume is busy: whoever looks at new devices (udev) lets go of them soon."""
+    """Try again a little later while it is busy: whoever looks at new devices (udev) lets go of them soon."""
     for _ in range(_BUSY_TRIES - 1):
         try:
             return call()

@@ -27,11 +27,11 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     monkeypatch.setitem(__import__("sys").modules, "gpiod", None)
     monkeypatch.setitem(__import__("sys").modules, "serial", None)
-    for look in (
-        lambda: gpio.in_use(GpioLine("/dev/gpiochip0", 1)),
-        lambda: gpio.GpioLines({GpioLine("/dev/gpiochip0", 1): True}),
-        lambda: uart.in_use("/dev/ttyS0"),
-        lambda: uart.Uart("/dev/ttyS0", 9600),
+    for library, look in (
+        ("gpiod", lambda: gpio.in_use(GpioLine("/dev/gpiochip0", 1))),
+        ("gpiod", lambda: gpio.GpioLines({GpioLine("/dev/gpiochip0", 1): True})),
+        ("pyserial", lambda: uart.in_use("/dev/ttyS0")),
+        ("pyserial", lambda: uart.Uart("/dev/ttyS0", 9600)),
     ):
-        with pytest.raises(RegistrationError, match=r"need swagent\[ucfw\]"):
+        with pytest.raises(RegistrationError, match=f"need {library}"):
             look()
