@@ -244,6 +244,12 @@ class LabError(SwagentError):
     status = "INTERNAL"
 
 
+class TrialFailed(SwagentError):
+    """A board of a lab was updated for trial, and does not run the image that it should."""
+
+    exit_code = 91
+
+
 class UptaneError(VerificationError):
     """Uptane metadata, an image or a report is not what it must be (Uptane Standard §5.4; docs/reference/uptane.md).
 

@@ -43,6 +43,7 @@ OWNERS: dict[str, set[str]] = {
     "usb": {"hw"},
     "zmq": {"remote"},
     "grpc": {"lab"},
+    "pytest": {"testing"},  # its fixtures for integrators
     "google": {"lab"},  # protobuf
     "jwt": {"lab"},
     "yaml": {"bootloader", "lab"},

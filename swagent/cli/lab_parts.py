@@ -14,6 +14,7 @@ from .options import Args, Option
 if TYPE_CHECKING:
     from swagent.lab.client import LabClient
     from swagent.lab.items import ItemType
+    from swagent.lab.login import Question
 
 SERVER = "which server"
 SERVER_OPTIONS = (
@@ -36,26 +37,28 @@ def config_path(args: Args) -> str:
 @contextmanager
 def connected(args: Args) -> "Iterator[LabClient]":
     """A client of the server that was asked for."""
-    from swagent.errors import SettingsError
-    from swagent.lab.client import LabClient, read_token
-    from swagent.lab.servers import choose, read_servers
+    from swagent.lab.servers import Where, reach
 
-    uri, token_file, ca_file = args.get("server"), args.get("token-file"), args.get("ca")
-    if uri is not None:
-        token = read_token(token_file) if token_file is not None else ""
-    else:
-        path = config_path(args)
-        known = choose(read_servers(path), args.get("instance"), path)
-        uri, token = known.uri, known.token
-    ca = None
-    if ca_file is not None:
-        try:
-            with open(ca_file, "rb") as file:
-                ca = file.read()
-        except OSError as exc:
-            raise SettingsError(f"cannot read {ca_file}: {exc.strerror}") from exc
-    with LabClient(uri, token, ca=ca) as client:
+    where = Where(config_path(args), *(args.get(name) for name in ("instance", "server", "token-file", "ca")))
+    with reach(where, asking()) as client:
         yield client
+
+
+def asking() -> "Callable[[Question], None] | None":
+    """Who tells a person how to log in; None where there is no terminal with one."""
+    from .terminal import is_terminal
+
+    return tell_login if is_terminal(sys.stderr) and sys.stdin.isatty() else None
+
+
+def tell_login(question: "Question") -> None:
+    """Say what to do, on standard error."""
+    from .units import clean
+
+    sys.stderr.write(f"Open {clean(question.uri)} in a browser, and enter the code {clean(question.code)}\n")
+    if question.whole_uri:
+        sys.stderr.write(f"or go directly to {clean(question.whole_uri)}\n")
+    sys.stderr.flush()
 
 
 def type_of(word: str) -> "ItemType":

@@ -48,14 +48,14 @@ class LabClient:
 
     Args:
         uri: ``http://host:port`` for cleartext, ``https://…`` for TLS.
-        token: a JSON Web Token, "" for none.
+        token: a JSON Web Token, "" for none, or what gives the one that counts now.
         ca: PEM of the authorities to believe, None for the system's.
 
     Raises:
         SettingsError: ``uri`` is none of these.
     """
 
-    def __init__(self, uri: str, token: str = "", *, ca: bytes | None = None) -> None:
+    def __init__(self, uri: str, token: str | Callable[[], str] = "", *, ca: bytes | None = None) -> None:
         from .server import needs_grpc
 
         needs_grpc()
@@ -63,7 +63,7 @@ class LabClient:
 
         self._wire = head()
         scheme, host = address_of(uri)
-        self._metadata = [("authorization", f"Bearer {token.strip()}")] if token else []
+        self._token = token
         options = [("grpc.max_receive_message_length", 16 * 1024 * 1024), *KEEPALIVE]
         if scheme == "https":
             self._channel = grpc.secure_channel(host, grpc.ssl_channel_credentials(ca), options)
@@ -316,6 +316,9 @@ class LabClient:
             ended = threading.Event()
             try:
                 yield read_target(next(call).target.target), asked.put, call
+                asked.put(None)
+                for _ in call:  # the server lets go of the target, and its last word counts
+                    pass
                 ended.set()
             finally:
                 asked.put(None)
@@ -336,6 +339,11 @@ class LabClient:
             request_serializer=wire.message(method.request).SerializeToString,
             response_deserializer=wire.message(method.reply).FromString,
         )
+
+    @property
+    def _metadata(self) -> list[tuple[str, str]]:
+        token = self._token if isinstance(self._token, str) else self._token()
+        return [("authorization", f"Bearer {token.strip()}")] if token else []
 
     def _unary(self, name: str, request: Any) -> Any:
         with _translated():

@@ -150,6 +150,15 @@ def read_config(path: str) -> LabConfig:
         SettingsError: it cannot be read, is no YAML, or holds what it must not; the message has the place.
         RegistrationError: PyYAML is not installed.
     """
+    return parse_config(read_file(path), path)
+
+
+def read_file(path: str) -> bytes:
+    """What is in a configuration.
+
+    Raises:
+        SettingsError: it cannot be read, or is too large.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read(CONFIG_BYTES_MAX + 1)
@@ -157,14 +166,17 @@ def read_config(path: str) -> LabConfig:
         raise SettingsError(f"cannot read {path}: {exc.strerror}") from exc
     if len(data) > CONFIG_BYTES_MAX:
         raise SettingsError(f"{path} is larger than {CONFIG_BYTES_MAX} bytes")
-    return parse_config(data, path)
+    return data
 
 
 def parse_config(data: bytes, path: str) -> LabConfig:
     """As ``read_config``, of what was in the file."""
-    tree = _Reading(path).read(data)
-    reader = _Reader(path)
-    return reader.config(tree)
+    return _Reader(path).config(plain(data, path))
+
+
+def plain(data: bytes, path: str) -> Any:
+    """The plain values of a YAML file, by the rules of YAML 1.2; ``path`` is for messages. Raises SettingsError."""
+    return _Reading(path).read(data)
 
 
 # -- YAML
@@ -359,7 +371,7 @@ class _Reader:
         return StepRule(
             self._match(found, where),
             self._parameters(found, where),
-            0.0 if span is None else _seconds(str(span), f"{where}: stabilisation"),
+            0.0 if span is None else seconds_of(str(span), f"{where}: stabilisation"),
         )
 
     def _parameters(self, given: Mapping[str, Any], where: str) -> Mapping[str, object]:
@@ -417,8 +429,8 @@ class _Reader:
         return found
 
 
-def _seconds(text: str, where: str) -> float:
-    """``500ms``, ``2s``, ``1m 30s``; a bare number is seconds."""
+def seconds_of(text: str, where: str) -> float:
+    """``500ms``, ``2s``, ``1m 30s``; a bare number is seconds. Raises SettingsError, with ``where``."""
     at, total_s = 0, 0.0
     while at < len(text):
         found = _SPAN.match(text, at)

@@ -55,3 +55,9 @@ class Gone(LabError):
     """What was used has been unplugged, or cannot be reached."""
 
     status = "UNAVAILABLE"
+
+
+class TookTooLong(LabError):
+    """It has not happened in time."""
+
+    status = "DEADLINE_EXCEEDED"

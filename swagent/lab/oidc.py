@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 REFRESH_S = 60.0
 _DOCUMENT_BYTES_MAX = 1024 * 1024
-_OPTIONS = HttpOptions(retries=0, timeout_s=20.0, connect_s=10.0)
+ISSUER_OPTIONS = HttpOptions(retries=0, timeout_s=20.0, connect_s=10.0)
+"""How issuers are asked."""
 
 
 class IssuerKeys:
@@ -115,7 +116,7 @@ def fetch(uri: str) -> bytes:
         SettingsError: it cannot be had.
     """
     try:
-        exchange = HttpExchange(uri, _OPTIONS, SystemClock())
+        exchange = HttpExchange(uri, ISSUER_OPTIONS, SystemClock())
         with closing(exchange):
             answer = exchange.ask("GET", uri, max_bytes=_DOCUMENT_BYTES_MAX)
     except SwagentError as exc:

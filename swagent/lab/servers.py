@@ -1,11 +1,14 @@
 """The client's list of servers, in the file that Boardswarm's own command line keeps (boardswarm §5)."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from swagent.errors import RegistrationError, SettingsError, UsageError
 from swagent.store.atomic import make_folders, replace
+
+from .client import LabClient, read_token
+from .login import Login, Question, Session
 
 _BYTES_MAX = 1024 * 1024
 _TAGS = ("!Token", "!Oidc")
@@ -16,12 +19,14 @@ class KnownServer(NamedTuple):
 
     Attributes:
         name: what the user calls it.
-        token: for ``!Token``, "" for another kind of login.
+        token: for ``!Token``, else "".
+        login: for ``!Oidc``, else None.
     """
 
     name: str
     uri: str
     token: str = ""
+    login: Login | None = None
 
 
 def default_path(environ: Mapping[str, str]) -> str:
@@ -80,8 +85,18 @@ def write_servers(path: str, servers: list[KnownServer]) -> None:
     class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # as above
         """Knows the tag of tokens."""
 
+    class Oidc(dict):  # type: ignore[type-arg]  # of texts
+        """Written with its tag."""
+
     Dumper.add_representer(Token, lambda dumper, text: dumper.represent_scalar("!Token", str(text)))
-    tree = {"servers": [{"name": one.name, "uri": one.uri, "auth": Token(one.token)} for one in servers]}
+    Dumper.add_representer(Oidc, lambda dumper, facts: dumper.represent_mapping("!Oidc", facts.items()))
+
+    def auth(one: KnownServer) -> object:
+        if one.login is None:
+            return Token(one.token)
+        return Oidc(uri=one.login.uri, client_id=one.login.client_id, token_cache=one.login.cache)
+
+    tree = {"servers": [{"name": one.name, "uri": one.uri, "auth": auth(one)} for one in servers]}
     try:
         make_folders(os.path.dirname(os.path.abspath(path)), mode=0o700)
         replace(path, yaml.dump(tree, Dumper=Dumper, sort_keys=False).encode(), mode=0o600)
@@ -109,6 +124,61 @@ def choose(servers: list[KnownServer], name: str | None, path: str) -> KnownServ
     )
 
 
+def cache_path(path: str, name: str) -> str:
+    """Where the tokens of a server are kept: beside the list, where Boardswarm's own command line has them."""
+    return os.path.join(
+        os.path.dirname(os.path.abspath(path)), name.replace(os.sep, "_").replace(".", "_") + ".token"
+    )
+
+
+class Where(NamedTuple):
+    """Which server: of a list, or at an address.
+
+    Attributes:
+        path: of the list.
+        instance: a name of the list, None for the default one.
+        uri: an address instead.
+        token_file: a token for that address.
+        ca_file: PEM of the authorities to believe, None for the system's.
+    """
+
+    path: str
+    instance: str | None = None
+    uri: str | None = None
+    token_file: str | None = None
+    ca_file: str | None = None
+
+
+def reach(where: Where, ask: Callable[[Question], None] | None = None) -> LabClient:
+    """A client of a server; it is closed by ``with``.
+
+    Args:
+        where: which.
+        ask: is told what a person must do to log in; None where nobody is there.
+
+    Raises:
+        UsageError: no such server is known.
+        SettingsError: a file cannot be read, or the address is none.
+        RegistrationError: a library is missing.
+    """
+    ca = None
+    if where.ca_file is not None:
+        try:
+            with open(where.ca_file, "rb") as file:
+                ca = file.read()
+        except OSError as exc:
+            raise SettingsError(f"cannot read {where.ca_file}: {exc.strerror}") from exc
+    if where.uri is not None:
+        token = read_token(where.token_file) if where.token_file is not None else ""
+        return LabClient(where.uri, token, ca=ca)
+    known = choose(read_servers(where.path), where.instance, where.path)
+    if known.login is None:
+        return LabClient(known.uri, known.token, ca=ca)
+    session = Session(known.login, ask)
+    session.token()  # what is wrong with it is told here, and not in the middle of something
+    return LabClient(known.uri, session.token, ca=ca)
+
+
 def _content(loader: object, node: object) -> object:
     if getattr(node, "id", "") == "scalar":
         return loader.construct_scalar(node)  # type: ignore[attr-defined]  # a yaml loader
@@ -120,4 +190,8 @@ def _server(one: Mapping[str, object]) -> KnownServer:
     if not isinstance(auth, tuple):
         raise TypeError("auth has no tag")
     kind, content = auth
-    return KnownServer(str(one["name"]), str(one["uri"]), str(content) if kind == "!Token" else "")
+    name, uri = str(one["name"]), str(one["uri"])
+    if kind == "!Token":
+        return KnownServer(name, uri, str(content))
+    login = Login(str(content["uri"]), str(content["client_id"]), str(content["token_cache"]))
+    return KnownServer(name, uri, login=login)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -25,6 +26,9 @@ class Issuer:
     def __init__(self, folder: Path) -> None:
         self.keys = Keys(folder)
         self.documents: dict[str, Any] = {}
+        self.answers: dict[str, list[Any]] = {}
+        """What is answered to what is posted to a path: a status and a document, one after the other."""
+        self.posted: list[dict[str, str]] = []
         issuer = self
 
         class Talk(BaseHTTPRequestHandler):
@@ -34,6 +38,16 @@ class Issuer:
                 found = issuer.documents.get(self.path)
                 body = found if isinstance(found, bytes) else json.dumps(found).encode()
                 self.send_response(200 if found is not None else 404)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                given = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                issuer.posted.append(dict(parse_qsl(given)))
+                status, found = issuer.answers[self.path].pop(0)
+                body = found if isinstance(found, bytes) else json.dumps(found).encode()
+                self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
