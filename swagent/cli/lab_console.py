@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
     from swagent.lab.client import LabClient
 
-VERBS = ("connect", "tail", "configure")
+VERBS = ("connect", "tail", "log", "configure")
 REPLAY_OPTION = Option(
     "replay", help="first show what the board said before; swagent's servers remember 1 MiB"
 )
 COMMAND = Command(
     name="lab console",
-    summary="connect (Ctrl-] ends), tail (watch only), or configure with a JSON object",
+    summary="connect (Ctrl-] ends), tail (watch only), log (what the board said before), or configure with JSON",
     target="lab_console:run",
     arguments=("CONSOLE", "VERB", "[PARAMETERS]"),
     options=(REPLAY_OPTION, *SERVER_OPTIONS),
     examples=(
         "swagent lab console ttyUSB0 connect --replay",
-        "swagent lab console ttyUSB0 tail > boot.log",
+        "swagent lab console ttyUSB0 log > boot.log",
         """swagent lab console ttyUSB0 configure '{"rate": 1500000}'""",
     ),
 )
@@ -35,7 +35,7 @@ _PIECE_BYTES = 1024
 
 
 def run(args: Args) -> int:
-    """Do one of the three."""
+    """Do one of these."""
     from swagent.lab.items import ItemType
 
     verb = one_of(args.arguments[1], VERBS)
@@ -45,6 +45,8 @@ def run(args: Args) -> int:
         number = client.find(ItemType.CONSOLE, args.arguments[0])
         if verb == "configure":
             client.configure(number, parameters_of(args.arguments[2]))
+        elif verb == "log":
+            show(client.remembered(number))
         elif verb == "tail":
             tail(client, number, replay=args.on("replay"))
         else:
@@ -54,7 +56,12 @@ def run(args: Args) -> int:
 
 def tail(client: "LabClient", console: int, *, replay: bool) -> None:
     """Show what a board says until it ends."""
-    for piece in client.output(console, replay=replay):
+    show(client.output(console, replay=replay))
+
+
+def show(pieces: "Iterator[bytes]") -> None:
+    """Write what a board says to standard output, byte for byte."""
+    for piece in pieces:
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
 

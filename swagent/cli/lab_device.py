@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from swagent.errors import UsageError
 
-from .lab_console import REPLAY_OPTION, connect, tail
+from .lab_console import REPLAY_OPTION, connect, show, tail
 from .lab_parts import SERVER_OPTIONS, connected, one_of
 from .lab_volume import TRANSFER_OPTIONS, use
 from .options import Args, Command, Option
@@ -13,19 +13,20 @@ from .options import Args, Command, Option
 if TYPE_CHECKING:
     from swagent.lab.client import DeviceInfo, LabClient
 
-_STORAGE = ("read", "write", "commit", "erase")
-VERBS = ("info", "mode", "reset", "lease", "release", "connect", "tail", *_STORAGE)
+_WRITES = ("write", "write-bmap", "write-aimg")
+_STORAGE = ("read", *_WRITES, "commit", "erase")
+VERBS = ("info", "mode", "reset", "lease", "release", "connect", "tail", "log", *_STORAGE)
 COMMAND = Command(
     name="lab device",
-    summary="info, mode NAME, reset (off, then on), lease, release, connect, tail; "
-    "read, write, commit, erase VOLUME [TARGET] [FILE]",
+    summary="info, mode NAME, reset (off, then on), lease, release, connect, tail, log; "
+    "read, write, write-bmap, write-aimg, commit, erase VOLUME [TARGET] [FILE]",
     target="lab_device:run",
     arguments=("DEVICE", "VERB", "[WORD]", "[TARGET]", "[FILE]"),
     options=(
         Option("follow", "f", help="info: go on telling what changes"),
         Option("console", "", "NAME", "which of its consoles; default: the first one"),
         Option("wait", "w", help="wait for the volume to appear"),
-        Option("commit", "", help="write: have the board use it afterwards"),
+        Option("commit", "", help="write…: have the board use it afterwards"),
         Option("for", "", "SECONDS", "lease: how long, default an hour; again for longer"),
         Option("reason", "", "TEXT", "lease: what others are told"),
         Option("force", "", help="lease, release: though it is somebody else's"),
@@ -48,11 +49,9 @@ def run(args: Args) -> int:
 
     word, verb, *rest = args.arguments
     one_of(verb, VERBS)
-    wanted = {"mode": (1, 1), "read": (3, 3), "write": (3, 3), "commit": (1, 1), "erase": (2, 2)}.get(
-        verb, (0, 0)
-    )
-    if not wanted[0] <= len(rest) <= wanted[1]:
-        raise UsageError(f"{verb} takes {wanted[0]} words behind it, not {len(rest)}", hint=COMMAND.summary)
+    wanted = {"mode": 1, "read": 3, **dict.fromkeys(_WRITES, 3), "commit": 1, "erase": 2}.get(verb, 0)
+    if len(rest) != wanted:
+        raise UsageError(f"{verb} takes {wanted} words behind it, not {len(rest)}", hint=COMMAND.summary)
     with connected(args) as client:
         number = client.find(ItemType.DEVICE, word)
         if verb == "info":
@@ -66,13 +65,16 @@ def run(args: Args) -> int:
             _lease(client, number, args)
         elif verb == "release":
             client.release(number, force=args.on("force"))
-        elif verb in ("connect", "tail"):
-            console = _console(next(client.device(number)), args.get("console"), word)
-            (connect if verb == "connect" else tail)(client, console, replay=args.on("replay"))
+        elif verb in ("connect", "tail", "log"):
+            console = console_of(next(client.device(number)), args.get("console"), word)
+            if verb == "log":
+                show(client.remembered(console))
+            else:
+                (connect if verb == "connect" else tail)(client, console, replay=args.on("replay"))
         else:
-            volume = _volume(client, number, rest[0], word, wait=args.on("wait"))
+            volume = volume_of(client, number, rest[0], word, wait=args.on("wait"))
             use(client, volume, verb, rest[1:], args)
-            if verb == "write" and args.on("commit"):
+            if verb in _WRITES and args.on("commit"):
                 client.commit(volume)
     return 0
 
@@ -110,7 +112,13 @@ def _there(number: int | None) -> str:
     return "not there" if number is None else f"id {number}"
 
 
-def _console(state: "DeviceInfo", name: str | None, device: str) -> int:
+def console_of(state: "DeviceInfo", name: str | None, device: str) -> int:
+    """The number of a console of a device, the first one without a name.
+
+    Raises:
+        UsageError: the device has no such console.
+        Gone: it is not there.
+    """
     if name is None:
         name = next(iter(state.consoles), "")
     if name not in state.consoles:
@@ -125,7 +133,13 @@ def _console(state: "DeviceInfo", name: str | None, device: str) -> int:
     return number
 
 
-def _volume(client: "LabClient", device: int, name: str, word: str, *, wait: bool) -> int:
+def volume_of(client: "LabClient", device: int, name: str, word: str, *, wait: bool) -> int:
+    """The number of a volume of a device, once it is there.
+
+    Raises:
+        UsageError: the device has no such volume.
+        Gone: it is not there, and shall not be waited for.
+    """
     from swagent.lab.errors import Gone
 
     for state in client.device(device):

@@ -12,20 +12,23 @@ from .options import Args, Command, Option
 if TYPE_CHECKING:
     from swagent.lab.client import LabClient
 
-VERBS = ("info", "read", "write", "commit", "erase")
+_WRITES = ("write", "write-bmap", "write-aimg")
+VERBS = ("info", "read", *_WRITES, "commit", "erase")
 TRANSFER_OPTIONS = (
     Option("offset", "o", "BYTES", "where to begin in the target"),
     Option("length", "l", "BYTES", "how much to read; default: to the end"),
 )
 COMMAND = Command(
     name="lab volume",
-    summary="info, read TARGET FILE, write TARGET FILE, commit, or erase TARGET; FILE may be -",
+    summary="info, read TARGET FILE, write TARGET FILE, write-bmap TARGET FILE (only what its block map says), "
+    "write-aimg TARGET FILE (an Android sparse image), commit, or erase TARGET; FILE may be -, but for write-bmap",
     target="lab_volume:run",
     arguments=("VOLUME", "VERB", "[TARGET]", "[FILE]"),
     options=(*TRANSFER_OPTIONS, *SERVER_OPTIONS),
     examples=(
         "swagent lab volume disk info",
         "swagent lab volume disk write emmc image.img",
+        "swagent lab volume disk write-bmap emmc image.wic.gz",
         "swagent lab volume disk read emmc - | sha256sum",
     ),
 )
@@ -48,7 +51,7 @@ def use(client: "LabClient", volume: int, verb: str, rest: list[str], args: Args
     Raises:
         UsageError: too much or too little does.
     """
-    wanted = {"read": 2, "write": 2, "erase": 1}.get(verb, 0)
+    wanted = {"read": 2, **dict.fromkeys(_WRITES, 2), "erase": 1}.get(verb, 0)
     if len(rest) != wanted:
         raise UsageError(f"{verb} takes {('nothing', 'TARGET', 'TARGET FILE')[wanted]}")
     if verb == "info":
@@ -59,6 +62,10 @@ def use(client: "LabClient", volume: int, verb: str, rest: list[str], args: Args
         client.erase(volume, rest[0])
     elif verb == "write":
         _write(client, volume, rest[0], rest[1], _number(args, "offset") or 0)
+    elif verb == "write-bmap":
+        _write_mapped(client, volume, rest[0], rest[1])
+    elif verb == "write-aimg":
+        _write_sparse(client, volume, rest[0], rest[1])
     else:
         _read(client, volume, rest[0], rest[1], _number(args, "offset") or 0, _number(args, "length"))
 
@@ -99,6 +106,39 @@ def _write(client: "LabClient", volume: int, target: str, path: str, offset_byte
                 volume, target, file, length_bytes=total, offset_bytes=offset_bytes, progress=progress
             )
     print(f"Wrote {size(n_bytes)} to {target}.")
+
+
+def _write_mapped(client: "LabClient", volume: int, target: str, path: str) -> None:
+    from swagent.lab.bmap import FILE_BYTES_MAX, find_map, mapped, read_map
+
+    from .units import size
+
+    map_path = find_map(path)
+    if map_path is None:
+        raise SettingsError(
+            f"there is no block map of {path}", hint="it stands beside the image, as image.img.bmap"
+        )
+    with _open(map_path, "rb") as file:
+        found = read_map(file.read(FILE_BYTES_MAX + 1))
+    with _open(path, "rb") as file, transfer(path, f"→ {target}", found.mapped_bytes) as progress:
+        pieces = mapped(file, found, path)
+        n_bytes = client.write_pieces(
+            volume, target, pieces, length_bytes=found.image_bytes, progress=progress
+        )
+    print(f"Wrote {size(n_bytes)} of {size(found.image_bytes)} to {target}, as {map_path} says.")
+
+
+def _write_sparse(client: "LabClient", volume: int, target: str, path: str) -> None:
+    from swagent.lab.sparse import read_sparse
+
+    from .units import size
+
+    with ExitStack() as stack:
+        file: BinaryIO = sys.stdin.buffer if path == "-" else stack.enter_context(_open(path, "rb"))
+        image_bytes, pieces = read_sparse(file)
+        with transfer(path, f"→ {target}", image_bytes) as progress:
+            n_bytes = client.write_pieces(volume, target, pieces, length_bytes=image_bytes, progress=progress)
+    print(f"Wrote {size(n_bytes)} of {size(image_bytes)} to {target}.")
 
 
 def _read(

@@ -12,13 +12,15 @@ from swagent.errors import SettingsError
 from . import errors
 from .items import ItemType
 from .remote import KEEPALIVE, error_of, read_target
-from .service import REPLAY
+from .service import REPLAY, REPLAY_FIRST, REPLAY_ONLY
 from .volumes import Target
 from .wire import EXTRA_SERVICE, SERVICE, Method, Wire, extra, head
 
 PIECE_BYTES = 3 * 1024 * 1024
 READ_BYTES = 1024 * 1024
 _BLOCK_BYTES = 4096
+_REFUSED_S = 0.5
+"""How long an error may come behind the metadata of a call."""
 
 
 class ItemInfo(NamedTuple):
@@ -183,9 +185,26 @@ class LabClient:
         """What a board says, with ``replay`` from before too; ``begun`` is called when the server listens for us."""
         request = self._wire.ConsoleOutputRequest(console=console)
         with _translated():
-            call = self._stream("ConsoleStreamOutput", request, [(REPLAY, "1")] if replay else [])
+            call = self._stream("ConsoleStreamOutput", request, [(REPLAY, REPLAY_FIRST)] if replay else [])
             call.initial_metadata()
             begun()
+            for piece in call:
+                yield piece.data
+
+    def remembered(self, console: int) -> Iterator[bytes]:
+        """What a board said before, as far as the server remembers.
+
+        Raises:
+            LabError: the server does not remember (NotSupported), or the console cannot be watched.
+        """
+        request = self._wire.ConsoleOutputRequest(console=console)
+        with _translated():
+            call = self._stream("ConsoleStreamOutput", request, [(REPLAY, REPLAY_ONLY)])
+            if (REPLAY, REPLAY_ONLY) not in [(key, value) for key, value in call.initial_metadata()]:
+                ended = threading.Event()
+                if call.add_callback(ended.set) and not ended.wait(_REFUSED_S):
+                    call.cancel()
+                    raise errors.NotSupported("this server does not remember what boards said")
             for piece in call:
                 yield piece.data
 
@@ -237,15 +256,25 @@ class LabClient:
         Raises:
             LabError: it cannot be written; nothing may be believed of the target then.
         """
+        return self.write_pieces(
+            volume, target, _in_order(data, offset_bytes), length_bytes=length_bytes, progress=progress
+        )
+
+    def write_pieces(
+        self,
+        volume: int,
+        target: str,
+        pieces: Iterable[tuple[int, bytes]],
+        *,
+        length_bytes: int | None = None,
+        progress: Callable[[int], None] = lambda n_bytes: None,
+    ) -> int:
+        """As ``write``, of pieces that each say where they go; those that follow each other go together."""
         with self._io(volume, target, length_bytes) as (found, ask, replies):
-            if not found.writable or (offset_bytes and not found.seekable):
-                raise errors.NotSupported(
-                    f"{target!r} cannot be written {'there' if found.writable else ''}".rstrip()
-                )
-            piece_bytes = (
-                PIECE_BYTES // (found.block_bytes or _BLOCK_BYTES) * (found.block_bytes or _BLOCK_BYTES)
-            )
-            sent, waiting, done = offset_bytes, 0, 0
+            if not found.writable:
+                raise errors.NotSupported(f"{target!r} cannot be written")
+            block_bytes = found.block_bytes or _BLOCK_BYTES
+            waiting = done = expected = 0
 
             def take() -> None:
                 nonlocal waiting, done
@@ -254,9 +283,11 @@ class LabClient:
                 done += written
                 progress(written)
 
-            while piece := _whole_piece(data, piece_bytes):
-                ask(self._wire.VolumeIoRequest(write=self._wire.VolumeIoWrite(data=piece, offset=sent)))
-                sent += len(piece)
+            for offset, data in _gathered(pieces, max(PIECE_BYTES // block_bytes, 1) * block_bytes):
+                if offset != expected and not found.seekable:
+                    raise errors.NotSupported(f"{target!r} can only be written from its first byte on")
+                ask(self._wire.VolumeIoRequest(write=self._wire.VolumeIoWrite(data=data, offset=offset)))
+                expected = offset + len(data)
                 waiting += 1
                 if waiting > 2:
                     take()
@@ -381,15 +412,34 @@ def _translated() -> Iterator[None]:
         raise errors.Gone("the server ended the call too early") from exc
 
 
-def _whole_piece(data: BinaryIO, n_bytes: int) -> bytes:
-    """A piece of exactly so many bytes, or what is left; pipes give less than asked for."""
-    found = data.read(n_bytes)
-    while found and len(found) < n_bytes:
-        more = data.read(n_bytes - len(found))
-        if not more:
-            break
-        found += more
-    return found
+def _in_order(data: BinaryIO, offset_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """A file's bytes, and where each piece goes."""
+    while piece := data.read(PIECE_BYTES):
+        yield offset_bytes, piece
+        offset_bytes += len(piece)
+
+
+def _gathered(pieces: Iterable[tuple[int, bytes]], n_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """The same, with what follows each other in pieces of ``n_bytes``; pipes and maps give small ones."""
+    begin, kept = 0, bytearray()
+    for offset, data in pieces:
+        if not kept and len(data) == n_bytes:
+            yield offset, data  # nothing is copied
+            continue
+        if kept and offset != begin + len(kept):
+            yield begin, bytes(kept)
+            kept.clear()
+        if not kept:
+            begin = offset
+        kept += data
+        while len(kept) >= n_bytes:
+            with memoryview(kept) as view:
+                whole = bytes(view[:n_bytes])
+            yield begin, whole
+            del kept[:n_bytes]
+            begin += n_bytes
+    if kept:
+        yield begin, bytes(kept)
 
 
 def _items(given: Any) -> list[ItemInfo]:

@@ -125,6 +125,7 @@ class ServerRule(NamedTuple):
         chain: path of its certificate chain, "" for cleartext.
         key: path of its key.
         roles: who may do what; None when anybody may do anything.
+        logs: folder that gets what each console says, "" for none.
     """
 
     listen: str
@@ -132,6 +133,7 @@ class ServerRule(NamedTuple):
     key: str
     authentication: tuple[Oidc | Jwks, ...]
     roles: tuple[RoleRule, ...] | None = None
+    logs: str = ""
 
 
 class LabConfig(NamedTuple):
@@ -276,7 +278,9 @@ class _Reader:
     def config(self, tree: Any) -> LabConfig:
         top = self._mapping(tree, self._path, "server", "providers", "devices")
         server = self._server(
-            self._mapping_in(top, "server", self._path, "listen", "certificate", "authentication", "roles")
+            self._mapping_in(
+                top, "server", self._path, "listen", "certificate", "authentication", "roles", "logs"
+            )
         )
         providers = self._each(top, "providers", self._path, self._provider)
         devices = self._each(top, "devices", self._path, self._device)
@@ -294,7 +298,8 @@ class _Reader:
             raise SettingsError(f"{where}.authentication is empty", hint="name a jwks file or an oidc issuer")
         listen = self._text(given, "listen", where) if given.get("listen") is not None else ""
         roles = self._each(given, "roles", where, self._role) if given.get("roles") is not None else None
-        return ServerRule(listen, chain, key, methods, roles)
+        logs = os.path.join(self._folder, self._text(given, "logs", where)) if "logs" in given else ""
+        return ServerRule(listen, chain, key, methods, roles, logs)
 
     def _role(self, given: Any, where: str) -> RoleRule:
         found = self._mapping(given, where, "claim", "value", "match", "verbs")

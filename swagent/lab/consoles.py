@@ -6,6 +6,7 @@ the ring reaches is told how much it lost, and goes on with the oldest byte ther
 
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
 from .errors import Gone
@@ -171,6 +172,30 @@ class Console:
         """
         await self.open()
         return self._output(self._history.begin if replay else self._history.end)
+
+    async def remembered(self) -> AsyncGenerator[Heard, None]:
+        """What is remembered now, and no more; a closed port stays closed."""
+        place, end = self._history.begin, self._history.end
+        while place < end:
+            lost_bytes = max(self._history.begin - place, 0)
+            place = max(place, self._history.begin)
+            data = self._history.since(place, min(CHUNK_BYTES, end - place))
+            if not data:
+                return
+            place += len(data)
+            yield Heard(data, lost_bytes)
+
+    async def follow(self) -> AsyncGenerator[Heard, None]:
+        """All that will be said, whenever its port is open, until nobody looks any more."""
+        place, count = self._history.end, 0
+        while True:
+            try:
+                async with aclosing(self._output(place)) as pieces:
+                    async for heard in pieces:
+                        place += heard.lost_bytes + len(heard.data)
+                        yield heard
+            except Gone:
+                count = await self._said.after(count)
 
     async def _output(self, place: int) -> AsyncGenerator[Heard, None]:
         history, count = self._history, 0

@@ -18,6 +18,7 @@ from .items import NAME
 from .lab import BUILT_INS, SHELF, Lab, Provide, Provision
 from .leasing import Leasing
 from .oidc import REFRESH_S, IssuerKeys
+from .records import keep_records, make_folder
 from .service import Service
 from .wire import PORT, head, year_2023
 
@@ -130,6 +131,8 @@ class LabServer:
             SettingsError: it cannot listen there, or its certificate cannot be used.
         """
         try:
+            if self._config.server.logs:
+                make_folder(self._config.server.logs)
             server = self._listen()
         except SettingsError:
             self.forget()
@@ -142,6 +145,10 @@ class LabServer:
                     self.lab.devices.add({NAME: rule.name}, device)
                 for name, work in self._works:
                     tasks.create_task(self._provide(name, work))
+                if self._config.server.logs:
+                    tasks.create_task(
+                        keep_records(self._config.server.logs, self.lab.consoles, SystemClock(), self._log)
+                    )
                 for keys in self._sets:
                     if isinstance(keys, IssuerKeys):
                         tasks.create_task(self._refresh(keys))

@@ -25,6 +25,9 @@ LOGIN_INFO = "LoginInfo"
 CONSOLE_OUTPUT = "ConsoleStreamOutput"
 REPLAY = "swagent-replay"
 """Metadata of ``ConsoleStreamOutput`` that asks for what was said before; other clients do not know it."""
+REPLAY_FIRST = "1"
+REPLAY_ONLY = "only"
+"""No more than that; the server says it again in its own metadata, as other servers do not know it."""
 _LOST = "\r\n[{n} bytes of output were lost: this reader was too slow]\r\n"
 
 _VERBS = {"read": Verb.READ, "write": Verb.WRITE, "flush": Verb.WRITE}
@@ -176,11 +179,12 @@ class Service:
     async def _console_stream_output(self, request: Any, context: Any) -> AsyncIterator[Any]:
         item = _or_invalid(self._lab.consoles.get, request.console)
         self._check(Verb.WATCH, ItemType.CONSOLE, item)
-        replay = dict(context.invocation_metadata() or ()).get(REPLAY) == "1"
-        async with aclosing(await item.what.listen(replay=replay)) as pieces:
-            await context.send_initial_metadata(
-                ()
-            )  # only now: whoever sees them counts on hearing all that follows
+        wanted = dict(context.invocation_metadata() or ()).get(REPLAY, "")
+        only = wanted == REPLAY_ONLY
+        listening = item.what.remembered() if only else await item.what.listen(replay=wanted == REPLAY_FIRST)
+        async with aclosing(listening) as pieces:
+            # only now: whoever sees them counts on hearing all that follows
+            await context.send_initial_metadata(((REPLAY, wanted),) if only else ())
             async for heard in pieces:
                 if heard.lost_bytes:
                     yield self._wire.ConsoleOutput(data=_LOST.format(n=heard.lost_bytes).encode())

@@ -2,6 +2,7 @@
 
 import io
 import random
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from swagent.lab.client import LabClient
 from swagent.lab.errors import Failed, NotNow, NotSupported, NotThere, OutOfRange
 from swagent.lab.items import ItemType
 from tests.lab.labs import SERVER, Keys, eventually, serving, using
+from tests.lab.test_usb_protocols import boot_file
 from tests.lab.usbmodels import DfuModel, FastbootModel, RockModel
+from tests.programs import run_swagent
 
 from .test_lab import udev
 from .usbip import Plugged
@@ -40,7 +43,9 @@ devices:
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[LabClient]:
     keys = Keys(tmp_path)
+    (tmp_path / "token").write_text(keys.token() + "\n")
     with serving(tmp_path, LAB) as (server, _), using(server, keys.token()) as client:
+        (tmp_path / "address").write_text(f"http://127.0.0.1:{server.port}")
         yield client
 
 
@@ -199,4 +204,21 @@ def test_fastboot(client: LabClient) -> None:
     client.commit(volume)
     assert model.said[-1] == "continue"
     plugged.pull()
+    gone(client)
+
+
+def test_a_boot_file_is_downloaded(client: LabClient, tmp_path: Path) -> None:
+    """``lab rock`` waits for the mask ROM, has it run both programs, and ends when it has gone."""
+    ddr, plug = random.Random(6).randbytes(5000), random.Random(7).randbytes(20_000)
+    (tmp_path / "loader.bin").write_bytes(boot_file([[("ddr", ddr, 1)], [("usbplug", plug, 0)], []]))
+    words = ["lab", "rock", "board", "download-boot", "loader.bin", "--token-file", "token", "--server"]
+    words.append((tmp_path / "address").read_text())
+    early = run_swagent(words, tmp_path)
+    assert early.code == 90 and "is not there now" in early.text
+    rom = RockModel()
+    threading.Timer(3.0, Plugged, [rom]).start()
+    done = run_swagent([*words, "-w"], tmp_path)
+    assert done.ok, done.text
+    assert "471 ddr: " in done.text and "472 usbplug: " in done.text
+    assert rom.programs == {0x471: ddr, 0x472: plug}
     gone(client)

@@ -306,3 +306,50 @@ def test_tokens_that_are_not_believed(server: LabServer, keys: Keys, tmp_path: P
         assert type(caught.value) is Unauthenticated or what == "long", what
     with using(server, keys.token(aud="somebody else", nbf=1 << 33)) as client:
         assert client.items(ItemType.DEVICE)  # neither counts for a static key set
+
+
+# -- what a board said before
+
+
+def test_what_is_remembered_is_given_and_no_more(tmp_path: Path) -> None:
+    board, keys = Board(), Keys(tmp_path)
+    (tmp_path / "disk.img").write_bytes(bytes(DISK_BYTES))
+    (tmp_path / "rom.img").write_bytes(bytes(10))
+    text = configuration(tmp_path, board).replace("  listen:", "  logs: said\n  listen:")
+    with serving(tmp_path, text) as (server, _), using(server, keys.token()) as client:
+        eventually(lambda: next(client.device(0)).consoles["main"] is not None)
+        assert b"".join(client.remembered(0)) == b""
+        said = os.urandom(300_000).replace(b"\n", b"x").replace(b"\x00", b"y")
+        threading.Thread(target=board.say, args=(said,)).start()
+        kept = tmp_path / "said/lines.tty.log"
+        eventually(lambda: len(b"".join(client.remembered(0))) >= 300_000)
+        found = b"".join(client.remembered(0))
+        assert len(found) == len(said)
+        with pytest.raises(InvalidRequest, match="no console 7"):
+            list(client.remembered(7))
+        eventually(lambda: kept.exists() and kept.stat().st_size > 300_000)
+        head, _, rest = kept.read_bytes().partition(b"listening]\r\n")
+        assert head.startswith(b"[20") and rest == found
+        assert kept.stat().st_mode & 0o777 == 0o600
+    board.unplug()
+
+
+def test_a_server_that_does_not_remember(client: LabClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not know the question would go on for ever."""
+    from swagent.lab import service
+
+    monkeypatch.setattr(service, "REPLAY_ONLY", "other")
+    with pytest.raises(NotSupported, match="does not remember"):
+        list(client.remembered(0))
+
+
+def test_records_are_kept_apart(tmp_path: Path) -> None:
+    from swagent.lab.items import Item
+    from swagent.lab.records import file_name
+
+    def name(**properties: str) -> str:
+        return file_name(Item(0, {f"boardswarm.{key}": value for key, value in properties.items()}, None))  # type: ignore[arg-type]
+
+    assert name(name="../x y", **{"provider.name": "lines"}) == "lines..._x_y.log"
+    assert name(name="tty", instance="attic", **{"provider.name": "lines"}) == "attic.tty.log"
+    assert name(name="a", **{"provider.name": ".."}) == "a.log"
