@@ -38,6 +38,7 @@ OWNERS: dict[str, set[str]] = {
     "pkcs11": {"crypto"},
     "lupa": {"scripting"},
     "serial": {"hw"},
+    "pyte": {"cli"},  # the terminal inside the terminal
     "gpiod": {"hw"},
     "pyudev": {"hw"},
     "usb": {"hw"},

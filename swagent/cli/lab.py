@@ -21,6 +21,7 @@ COMMAND = Group(
         ),
         ("console", "lab_console", "a console: use it, watch it, set it up"),
         ("volume", "lab_volume", "storage: what it has, read, write, commit, erase"),
+        ("ui", "lab_ui", "a board's console in a window, with its power at hand"),
         ("rock", "lab_rock", "boards with a chip of Rockchip: have the mask ROM run a loader"),
         ("actuator", "lab_actuator", "switch something"),
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from swagent.errors import UsageError
 
 from .lab_parts import SERVER_OPTIONS, connected, one_of, parameters_of
+from .lab_raw import raw_terminal
 from .options import Args, Command, Option
 
 if TYPE_CHECKING:
@@ -88,11 +89,13 @@ def connect(client: "LabClient", console: int, *, replay: bool) -> None:
     begun.wait()
     if failed:
         raise failed[0]
-    with _raw_terminal() as is_terminal:
+    with raw_terminal() as is_terminal:
         if is_terminal:
             sys.stderr.write("connected; Ctrl-] ends\r\n")
             sys.stderr.flush()
         client.type(console, _typed(failed))
+    if is_terminal:
+        sys.stderr.write("\n")
     if failed:
         raise failed[0]
 
@@ -110,24 +113,3 @@ def _typed(failed: "Sequence[Exception]") -> "Iterator[bytes]":
             yield before
         if escape or not piece:
             return
-
-
-class _raw_terminal:  # noqa: N801 - reads as a verb behind "with"
-    """Standard input gives each key as it is typed, while this lasts; says whether it is a terminal."""
-
-    def __enter__(self) -> bool:
-        import termios
-        import tty
-
-        self._saved = None
-        if os.isatty(0):
-            self._saved = termios.tcgetattr(0)
-            tty.setraw(0)
-        return self._saved is not None
-
-    def __exit__(self, *exc: object) -> None:
-        import termios
-
-        if self._saved is not None:
-            termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
-            sys.stderr.write("\n")
