@@ -1,5 +1,6 @@
 """A terminal inside the terminal: what a board draws, kept as a screen with a memory, and drawn again line by line."""
 
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -8,6 +9,7 @@ from swagent.errors import RegistrationError
 
 _NAMES = ("black", "red", "green", "brown", "blue", "magenta", "cyan", "white")
 """As pyte calls the eight colours."""
+_SEQUENCES = re.compile(rb"(?=\x1b)")
 
 
 class Emulator:
@@ -39,13 +41,18 @@ class Emulator:
                 answer(data.encode())
 
         self._screen: Any = Screen(columns, lines, history=scrollback_lines, ratio=1e-9)
-        self._stream: Any = pyte.ByteStream(self._screen)
+        self._new_stream: Any = pyte.ByteStream
+        self._stream = self._new_stream(self._screen)
         self._back = 0
 
     def feed(self, data: bytes) -> None:
         """The board says this."""
         before = len(self._screen.history.top)
-        self._stream.feed(data)
+        for part in _SEQUENCES.split(data):
+            try:
+                self._stream.feed(part)
+            except Exception:  # noqa: BLE001 - pyte fails on sequences that it half knows, such as \x1b[?1r; they draw nothing
+                self._stream = self._new_stream(self._screen)
         if self._back:  # what is looked at stays where it is
             self._back = min(
                 self._back + len(self._screen.history.top) - before, len(self._screen.history.top)
