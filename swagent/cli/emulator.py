@@ -49,6 +49,8 @@ class Emulator:
         """The board says this."""
         before = len(self._screen.history.top)
         for part in _SEQUENCES.split(data):
+            if part[:1] == b"\x1b" and part[:2] != b"\x1b\\" and not self._stream._taking_plain_text:
+                self._stream = self._new_stream(self._screen)  # a sequence in a sequence ends it
             try:
                 self._stream.feed(part)
             except Exception:  # noqa: BLE001 - pyte fails on sequences that it half knows, such as \x1b[?1r; they draw nothing

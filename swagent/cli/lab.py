@@ -13,6 +13,7 @@ COMMAND = Group(
         ("list", "lab_list", "what there is: devices, consoles, actuators or volumes"),
         ("monitor", "lab_monitor", "the same, and what comes and goes"),
         ("properties", "lab_properties", "everything known of one item"),
+        ("suggest", "lab_suggest", "rules for the configuration that fit one item each"),
         ("device", "lab_device", "a board: how it is, its modes, its console, its storage"),
         (
             "test-update",

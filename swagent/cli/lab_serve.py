@@ -7,7 +7,7 @@ from .options import Args, Command, Option
 
 COMMAND = Command(
     name="lab serve",
-    summary="serve the boards of a configuration to Boardswarm's clients; ends with SIGTERM",
+    summary="serve the boards of a configuration to Boardswarm's clients; SIGHUP reads it again, SIGTERM ends",
     target="lab_serve:run",
     arguments=("CONFIG",),
     options=(
@@ -31,6 +31,7 @@ def run(args: Args) -> int:
     import asyncio
     import signal
 
+    from swagent.errors import SwagentError
     from swagent.lab.config import read_config
     from swagent.lab.server import LabServer, needs_grpc
 
@@ -40,21 +41,39 @@ def run(args: Args) -> int:
         sys.stderr.write(clean(text) + "\n")
 
     needs_grpc()
-    config = read_config(args.arguments[0])
+    path = args.arguments[0]
+    config = read_config(path)
     for sentence in config.ignored:
         log(f"warning: {sentence}")
     server = LabServer(config, listen=args.get("listen") or "", legacy=args.on("legacy-volume-io"), log=log)
     if args.on("check"):
         server.forget()
-        print(
-            f"{args.arguments[0]} is right: {len(config.devices)} devices, {len(config.providers)} providers."
-        )
+        print(f"{path} is right: {len(config.devices)} devices, {len(config.providers)} providers.")
         return 0
 
     async def serve() -> None:
-        task = asyncio.ensure_future(server.run(lambda: log(f"serving on {server.address}")))
+        loop, reloads = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+        async def reload() -> None:
+            try:
+                config = read_config(path)
+                for sentence in config.ignored:
+                    log(f"warning: {sentence}")
+                await server.reload(config)
+                log(f"{path} is read again")
+            except SwagentError as exc:
+                log(f"the configuration stays as it was: {exc.message}")
+
+        def begin() -> None:
+            reloads.add(loop.create_task(reload()))  # the loop itself holds no task
+
+        def started() -> None:
+            loop.add_signal_handler(signal.SIGHUP, begin)
+            log(f"serving on {server.address}")
+
+        task = asyncio.ensure_future(server.run(started))
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, task.cancel)
         with suppress(asyncio.CancelledError):
             await task
 

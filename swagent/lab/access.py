@@ -50,11 +50,14 @@ class Lease(NamedTuple):
     """A device is somebody's.
 
     Attributes:
+        owner: what they are called.
+        identity: who they are, as ``Caller`` has it.
         until_s: when it ends, by the monotonic clock.
         until_wall_s: the same for people, seconds since the epoch.
     """
 
     owner: str
+    identity: tuple[str, str]
     reason: str
     until_s: float
     until_wall_s: float
@@ -94,7 +97,7 @@ class Access:
             return
         for number, lease in list(self._leases.items()):
             if (
-                lease.owner != caller.name
+                lease.identity != caller.identity
                 and self._concerns(number, kind, item.number)
                 and self.lease(number)
             ):
@@ -111,7 +114,17 @@ class Access:
             for role in self._roles
         )
 
+    def replace(self, roles: tuple[RoleRule, ...] | None) -> None:
+        """Judge by these from now on; leases stay."""
+        self._roles = roles
+
     # -- leases
+
+    def move(self, device: int, other: int | None) -> None:
+        """A device has another number now, or has gone."""
+        lease = self._leases.pop(device, None)
+        if lease is not None and other is not None:
+            self._leases[other] = lease
 
     def lease(self, device: int) -> Lease | None:
         """Whose a device is now."""
@@ -132,7 +145,11 @@ class Access:
         self._check_lease(caller, item, force=force)
         seconds = min(max(seconds, 1.0), LEASE_S_MAX)
         lease = Lease(
-            caller.name, reason[:200], self._clock.monotonic_s() + seconds, self._clock.now_s() + seconds
+            caller.name,
+            caller.identity,
+            reason[:200],
+            self._clock.monotonic_s() + seconds,
+            self._clock.now_s() + seconds,
         )
         self._leases[item.number] = lease
         return lease
@@ -153,7 +170,7 @@ class Access:
         if not isinstance(item.what, Device):
             raise NotSupported(f"{item.name} is a device of another server", hint="lease it there")
         found = self.lease(item.number)
-        others = found is not None and found.owner != caller.name
+        others = found is not None and found.identity != caller.identity
         verb = Verb.TAKE if others and force else Verb.LEASE
         if not self.allows(caller, verb, item):
             raise NotAllowed(

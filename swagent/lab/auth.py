@@ -33,6 +33,12 @@ class Caller(NamedTuple):
                 return str(self.claims[claim])[:120]
         return "somebody without a name"
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Who they are among all: two issuers may each have an alice, and a name may be chosen."""
+        issuer, subject = self.claims.get("iss"), self.claims.get("sub")
+        return str(issuer or ""), str(subject) if isinstance(subject, str) else f"called {self.name}"
+
 
 class KeySet(Protocol):
     """Keys of one method of authentication, and what its tokens must say."""
@@ -58,6 +64,10 @@ class Authenticator:
     """
 
     def __init__(self, sets: Sequence[KeySet]) -> None:
+        self._sets = sets
+
+    def replace(self, sets: Sequence[KeySet]) -> None:
+        """Ask these from now on."""
         self._sets = sets
 
     def judge(self, header: str | None) -> Caller:

@@ -3,22 +3,20 @@
 import asyncio
 import ipaddress
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from swagent.clock import SystemClock
 from swagent.errors import RegistrationError, SettingsError, SwagentError
-from swagent.plugins import Registry
 
 from .access import Access
 from .auth import Authenticator, key_set
 from .config import LabConfig, Oidc
-from .devices import Device
-from .items import NAME
-from .lab import BUILT_INS, SHELF, Lab, Provide, Provision
+from .lab import Lab
 from .leasing import Leasing
 from .oidc import REFRESH_S, IssuerKeys
 from .records import keep_records, make_folder
+from .running import Running
 from .service import Service
 from .wire import PORT, head, year_2023
 
@@ -98,28 +96,22 @@ class LabServer:
         self.lab = Lab()
         self.port = 0
         self._sets = [key_set(method) for method in config.server.authentication]
-        judge = Authenticator(self._sets)
-        access = Access(config.server.roles, self.lab, SystemClock(), utc)
-        self._leasing = Leasing(self.lab, authenticator=judge, access=access, log=log)
+        self._judge = Authenticator(self._sets)
+        self._access = Access(config.server.roles, self.lab, SystemClock(), utc)
+        self._leasing = Leasing(self.lab, authenticator=self._judge, access=self._access, log=log)
         self._service = Service(
             self.lab,
             year_2023() if legacy else head(),
-            authenticator=judge,
-            access=access,
-            logins=tuple(one for one in config.server.authentication if isinstance(one, Oidc)),
+            authenticator=self._judge,
+            access=self._access,
+            logins=_logins(config),
             log=log,
         )
-        self._works = self._providers()
-        self._devices = [
-            Device(
-                rule,
-                consoles=self.lab.consoles,
-                volumes=self.lab.volumes,
-                actuators=self.lab.actuators,
-                log=log,
-            )
-            for rule in config.devices
-        ]
+        self._running = Running(self.lab, self._access, log)
+        self._ready = self._running.prepare(config)
+        self._tasks = asyncio.TaskGroup()
+        self._refreshing: list[asyncio.Task[None]] = []
+        self._reloading = asyncio.Lock()
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
         """Serve until it is cancelled.
@@ -139,19 +131,13 @@ class LabServer:
             raise
         await server.start()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for rule, device in zip(self._config.devices, self._devices, strict=True):
-                    tasks.create_task(device.run())
-                    self.lab.devices.add({NAME: rule.name}, device)
-                for name, work in self._works:
-                    tasks.create_task(self._provide(name, work))
+            async with self._tasks as tasks:
+                await self._running.apply(self._ready, tasks)
                 if self._config.server.logs:
                     tasks.create_task(
                         keep_records(self._config.server.logs, self.lab.consoles, SystemClock(), self._log)
                     )
-                for keys in self._sets:
-                    if isinstance(keys, IssuerKeys):
-                        tasks.create_task(self._refresh(keys))
+                self._refresh_keys()
                 started()
                 await server.wait_for_termination()
         finally:
@@ -167,35 +153,36 @@ class LabServer:
 
     def forget(self) -> None:
         """It will not run; what was made ready is given up."""
-        for _, work in self._works:
-            work.close()
+        self._ready.forget()
 
-    def _providers(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:
-        shelf: Registry[Provide] = Registry(SHELF)
-        shelf.add_built_ins("swagent.lab.providers", BUILT_INS)
-        works: list[tuple[str, Coroutine[Any, Any, None]]] = []
-        for rule in self._config.providers:
-            provide = shelf.get(rule.kind)
-            if provide is None:
-                from difflib import get_close_matches
+    async def reload(self, config: LabConfig) -> None:
+        """Go on with another configuration; what is the same in it goes on undisturbed.
 
-                near = get_close_matches(rule.kind, shelf.names(), n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(shelf.names())}"
-                self._log(
-                    f"{rule.where}: there is no provider {rule.kind[:80]!r}, it brings nothing ({hint})"
-                )
-                continue
-            works.append((rule.name, provide(Provision(rule, self.lab, self._log))))
-        return works
+        Args:
+            config: its ``listen``, ``certificate`` and ``logs`` count at the next start only.
 
-    async def _provide(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """A provider that fails ends alone, said once; the lab goes on."""
-        try:
-            await work
-        except SwagentError as exc:
-            self._log(f"provider {name} has ended: {exc.message}")
-        except Exception as exc:  # noqa: BLE001 - one provider's bug must not cost all the others
-            self._log(f"provider {name} has ended by {type(exc).__name__}: {exc}")
+        Raises:
+            SettingsError: something in it cannot be; nothing has changed then.
+        """
+        async with self._reloading:
+            methods = config.server.authentication
+            sets = await asyncio.to_thread(lambda: [key_set(method) for method in methods])
+            ready = self._running.prepare(config)
+            old, new = self._config.server, config.server
+            if (old.listen, old.chain, old.key, old.logs) != (new.listen, new.chain, new.key, new.logs):
+                self._log("listen, certificate and logs count when the server is started again")
+            self._config, self._sets = config, sets
+            self._judge.replace(sets)
+            self._access.replace(config.server.roles)
+            self._service.logins = _logins(config)
+            self._refresh_keys()
+            await self._running.apply(ready, self._tasks)
+
+    def _refresh_keys(self) -> None:
+        for task in self._refreshing:
+            task.cancel()
+        issuers = [keys for keys in self._sets if isinstance(keys, IssuerKeys)]
+        self._refreshing = [self._tasks.create_task(self._refresh(keys)) for keys in issuers]
 
     async def _refresh(self, keys: IssuerKeys) -> None:
         while True:
@@ -235,6 +222,10 @@ class LabServer:
         except OSError as exc:
             raise SettingsError(f"cannot read the certificate chain {rule.chain}: {exc.strerror}") from exc
         return grpc.ssl_server_credentials([(read_secret_file(rule.key, "key file"), chain)])
+
+
+def _logins(config: LabConfig) -> tuple[Oidc, ...]:
+    return tuple(one for one in config.server.authentication if isinstance(one, Oidc))
 
 
 def utc(time_s: float) -> str:

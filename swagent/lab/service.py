@@ -61,7 +61,7 @@ class Service:
         self._wire = wire
         self._authenticator = authenticator
         self._access = access
-        self._logins = logins
+        self.logins = logins
         self._log = log
 
     def handlers(self) -> Any:
@@ -87,7 +87,7 @@ class Service:
                 wire.LoginInfo(
                     description=one.description, oidc=wire.OidcInfo(url=one.uri, clientId=one.client)
                 )
-                for one in self._logins
+                for one in self.logins
             ]
         )
 

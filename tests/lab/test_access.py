@@ -117,6 +117,22 @@ def test_a_lease_keeps_a_board_for_one(server: LabServer, keys: Keys) -> None:
         assert "swagent.lease.owner" not in bob.properties(ItemType.DEVICE, 0)
 
 
+def test_a_lease_belongs_to_who_one_is_and_not_to_a_name(server: LabServer, keys: Keys) -> None:
+    """Names may be chosen, and two issuers may each have an alice."""
+    with (
+        using(server, keys.token(sub="a-1", preferred_username="alice", groups=["testers"])) as alice,
+        using(server, keys.token(sub="a-2", preferred_username="alice", groups=["testers"])) as other,
+        using(
+            server, keys.token(sub="a-1", iss="elsewhere", preferred_username="alice", groups=["testers"])
+        ) as far,
+    ):
+        assert alice.lease(0, seconds=600)[0] == "alice"
+        for client in (other, far):
+            with pytest.raises(NotNow, match="leased to alice"):
+                client.release(0)
+        alice.release(0)
+
+
 def test_who_loses_a_lease_types_no_more(server: LabServer, keys: Keys) -> None:
     with (
         using(server, keys.token(sub="alice", groups=TESTERS)) as alice,

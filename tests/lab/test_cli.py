@@ -74,6 +74,14 @@ def test_lists(lab: tuple[Path, Board]) -> None:
     assert "!Token" in (folder / "servers.yaml").read_text()
 
 
+def test_suggestions(lab: tuple[Path, Board]) -> None:
+    folder, _ = lab
+    assert lab_says(folder, "suggest", "consoles").splitlines() == [
+        "# tty",
+        "match: { boardswarm.name: tty }",
+    ]
+
+
 def test_a_device(lab: tuple[Path, Board]) -> None:
     folder, _ = lab
     eventually(lambda: ["console", "main", "id 0"] in rows(lab_says(folder, "device", "board", "info")))
