@@ -126,8 +126,13 @@ class StaticKeys:
         return believed(token, self._keys[kid], algorithm)
 
 
-def read_key_set(data: bytes, where: str) -> "dict[str, jwt.PyJWK]":
+def read_key_set(data: bytes, where: str, *, others: bool = False) -> "dict[str, jwt.PyJWK]":
     """The keys of a JWKS by their names.
+
+    Args:
+        data: the JSON.
+        where: its place, for messages.
+        others: pass over keys that cannot sign tokens here: an issuer has some for encryption, or of newer kinds.
 
     Raises:
         SettingsError: it is none, or a key in it cannot be used here; the message names it.
@@ -144,17 +149,35 @@ def read_key_set(data: bytes, where: str) -> "dict[str, jwt.PyJWK]":
         raise SettingsError(f"{where} is no JSON Web Key Set") from exc
     found: dict[str, jwt.PyJWK] = {}
     for number, one in enumerate(listed):
-        kid = one.get("kid")
-        if not isinstance(kid, str) or kid in found:
-            raise SettingsError(f"{where}: key {number} must have a kid of its own")
-        if one.get("alg", "EdDSA") not in ALGORITHMS or "d" in one or one.get("kty") == "oct":
-            hint = "only public keys belong there" if "d" in one else f"known are {', '.join(ALGORITHMS)}"
-            raise SettingsError(f"{where}: the key {kid!r} cannot be used", hint=hint)
         try:
-            found[kid] = jwt.PyJWK(one)
-        except (jwt.PyJWTError, ValueError, TypeError) as exc:
-            raise SettingsError(f"{where}: the key {kid!r} cannot be used: {exc}") from exc
+            kid, key = _signing_key(one, number, where)
+            if kid in found:
+                raise SettingsError(f"{where}: key {number} must have a kid of its own")
+            found[kid] = key
+        except SettingsError:
+            if not others:
+                raise
+    if others and not found:
+        raise SettingsError(
+            f"{where} has no key that signs tokens", hint=f"known are {', '.join(ALGORITHMS)}"
+        )
     return found
+
+
+def _signing_key(one: Mapping[str, Any], number: int, where: str) -> "tuple[str, jwt.PyJWK]":
+    import jwt
+
+    kid = one.get("kid")
+    if not isinstance(kid, str):
+        raise SettingsError(f"{where}: key {number} must have a kid of its own")
+    unusable = one.get("alg", "EdDSA") not in ALGORITHMS or one.get("use", "sig") != "sig"
+    if unusable or "d" in one or one.get("kty") == "oct":
+        hint = "only public keys belong there" if "d" in one else f"known are {', '.join(ALGORITHMS)}"
+        raise SettingsError(f"{where}: the key {kid!r} cannot be used", hint=hint)
+    try:
+        return kid, jwt.PyJWK(dict(one))
+    except (jwt.PyJWTError, ValueError, TypeError) as exc:
+        raise SettingsError(f"{where}: the key {kid!r} cannot be used: {exc}") from exc
 
 
 def believed(token: str, key: "jwt.PyJWK", algorithm: str, **rules: Any) -> Mapping[str, Any]:

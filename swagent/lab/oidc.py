@@ -76,7 +76,7 @@ class IssuerKeys:
         self._keys = self._fetch()
 
     def _fetch(self) -> "Mapping[str, jwt.PyJWK]":
-        return read_key_set(fetch(self._keys_uri), self._keys_uri)
+        return read_key_set(fetch(self._keys_uri), self._keys_uri, others=True)
 
 
 def discover(uri: str) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ class Plan(NamedTuple):
         expected: regular expression of what it must print.
         boot_s: how long from power, or reboot, to the prompt, fallbacks included.
         install_s: how long an install may take.
+        confirm_s: how long the board may take to decide, when it has booted.
         command_s: how long any other command may take.
     """
 
@@ -54,11 +55,17 @@ class Plan(NamedTuple):
     expected: str = ""
     boot_s: float = 180.0
     install_s: float = 1800.0
+    confirm_s: float = 120.0
     command_s: float = 60.0
 
 
 _PATTERNS = ("prompt", "login", "confirmed", "expected")
-_SPANS = {"boot-timeout": "boot_s", "install-timeout": "install_s", "command-timeout": "command_s"}
+_SPANS = {
+    "boot-timeout": "boot_s",
+    "install-timeout": "install_s",
+    "confirm-timeout": "confirm_s",
+    "command-timeout": "command_s",
+}
 _EMPTY_MEANS_NONE = ("reboot", "confirm")
 
 

@@ -18,6 +18,8 @@ from .talk import Talk
 
 STEPS = ("image", "boot", "install", "reboot", "confirm", "version")
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+_GIVEN_UP = r"is (?:ROLLED_BACK|FAILED)"
+_PAUSE_S = 2.0
 _ENTER = r"press Enter to activate this console"
 _ASKS = r"assword: ?$"
 _LEASE_MARGIN_S = 600.0
@@ -78,6 +80,7 @@ class Trial:
         told: called with a step's name when it begins, and with what came of it.
         log: gets what the board says, as it says it.
         clock: seconds that only grow.
+        sleep: waits.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Trial:
         told: Callable[[str, Step | None], None] = lambda name, step: None,
         log: Callable[[bytes], None] = lambda data: None,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._device = device
@@ -96,6 +100,7 @@ class Trial:
         self._told = told
         self._log = log
         self._clock = clock
+        self._sleep = sleep
         self._number = client.find(ItemType.DEVICE, device)
         self._check(next(client.device(self._number)))
 
@@ -144,9 +149,10 @@ class Trial:
                     elif name == "reboot":
                         self._reboot(talk, boot_id)
                     elif name == "confirm":
-                        output = self._asked(talk, plan.confirm, plan.confirmed, must_end_well=False)
+                        output = self._confirmed(talk)
                     else:
-                        output = self._asked(talk, plan.version, plan.expected, must_end_well=True)
+                        output = self._command(talk, plan.version, plan.command_s)
+                        self._must_say(output, plan.expected)
                 except TrialFailed as exc:
                     problem, output = exc.message, exc.hint
                 except LabError as exc:
@@ -210,16 +216,22 @@ class Trial:
             raise TrialFailed(f"the command ended with status {answer.status}", hint=last)
         return answer.output
 
-    def _asked(self, talk: Talk, command: str, pattern: str, *, must_end_well: bool) -> str:
-        if must_end_well:
-            output = self._command(talk, command, self._plan.command_s)
-        else:
-            output = talk.run(command, self._plan.command_s).output
+    def _confirmed(self, talk: Talk) -> str:
+        """Ask again while nothing is decided: the board's own service may still run the checks."""
+        plan, until_s = self._plan, self._clock() + self._plan.confirm_s
+        while True:
+            output = talk.run(plan.confirm, plan.command_s).output
+            decided = re.search(f"(?:{plan.confirmed})|(?:{_GIVEN_UP})", output, re.MULTILINE)
+            if decided or self._clock() >= until_s:
+                self._must_say(output, plan.confirmed)
+                return output
+            self._sleep(_PAUSE_S)
+
+    def _must_say(self, output: str, pattern: str) -> None:
         if not re.search(pattern, output, re.MULTILINE):
             last = "\n".join(output.splitlines()[-_SAID_LINES:])
             said = last.splitlines()[-1] if last else "nothing"
             raise TrialFailed(f"the board says {said!r}, and not {pattern!r}", hint=last)
-        return output
 
     # -- parts of the device
 
@@ -242,8 +254,13 @@ class Trial:
         return self._there("console", name, consoles[name])
 
     def _volume(self) -> int:
-        volumes = next(self._client.device(self._number)).volumes
-        return self._there("volume", self._plan.storage, volumes[self._plan.storage])
+        """The storage, which may come a little after the mode that brings it."""
+        until_s = self._clock() + self._plan.command_s
+        while True:
+            number = next(self._client.device(self._number)).volumes[self._plan.storage]
+            if number is not None or self._clock() >= until_s:
+                return self._there("volume", self._plan.storage, number)
+            self._sleep(0.5)
 
     def _there(self, what: str, name: str, number: int | None) -> int:
         if number is None:
@@ -265,7 +282,7 @@ class Trial:
     def _leased(self) -> Iterator[None]:
         plan = self._plan
         held = "swagent.lease.owner" in self._client.properties(ItemType.DEVICE, self._number)
-        seconds = 2 * plan.boot_s + plan.install_s + 8 * plan.command_s + _LEASE_MARGIN_S
+        seconds = 2 * plan.boot_s + plan.install_s + plan.confirm_s + 8 * plan.command_s + _LEASE_MARGIN_S
         try:
             self._client.lease(self._number, seconds=seconds, reason="a trial update")
         except NotSupported:  # Boardswarm's own server has no leases

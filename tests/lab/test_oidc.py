@@ -136,6 +136,21 @@ def test_keys_are_replaced(issuer: Issuer, tmp_path: Path) -> None:
         assert judge(keys, issuer.token()) == "tester"  # the keys of before stay
 
 
+def test_keys_that_sign_nothing_are_passed_over(issuer: Issuer) -> None:
+    """Keycloak has one for encryption in every set."""
+    for_encryption = {"kty": "RSA", "kid": "enc", "use": "enc", "alg": "RSA-OAEP", "n": "AQAB", "e": "AQAB"}
+    newer = {"kty": "AKP", "kid": "new", "alg": "ML-DSA-44", "pub": "AA"}
+    issuer.documents["/keys"] = {
+        "keys": [for_encryption, newer, {"kty": "oct", "kid": "k", "k": "AA"}, {}, issuer.keys.public]
+    }
+    keys = IssuerKeys(Oidc("d", issuer.uri, "c"))
+    assert judge(keys, issuer.token()) == "tester"
+    assert not any(keys.holds(kid) for kid in ("enc", "new", "k"))
+    issuer.documents["/keys"] = {"keys": [for_encryption]}
+    with pytest.raises(SettingsError, match="no key that signs"):
+        IssuerKeys(Oidc("d", issuer.uri, "c"))
+
+
 @pytest.mark.parametrize(
     "told", [None, b"{", [], {"issuer": "x"}, {"jwks_uri": "x"}, {"issuer": 1, "jwks_uri": "x"}]
 )

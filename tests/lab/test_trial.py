@@ -185,6 +185,21 @@ def test_a_trial_fails(tmp_path: Path, step: str) -> None:
         report.raise_if_failed()
 
 
+def test_a_board_that_takes_its_time_to_decide(tmp_path: Path) -> None:
+    """Its own service runs the checks; whoever asks meanwhile hears that it is busy."""
+    slow = 'if [ -e asked ]; then echo "2.0 is CONFIRMED"; else touch asked; echo "another update is running"; fi'
+    with board(tmp_path, confirm=slow) as client:
+        slept: list[float] = []
+        report = Trial(client, "gateway", PLAN, sleep=slept.append).run(str(tmp_path / "update.swu"))
+        assert report.passed and len(slept) == 1
+
+
+def test_a_board_that_never_decides(tmp_path: Path) -> None:
+    with board(tmp_path, confirm="echo busy") as client:
+        failed = tried(client, tmp_path, PLAN._replace(confirm_s=1.0)).failed
+    assert failed is not None and "the board says 'busy'" in failed.problem
+
+
 def test_a_board_that_says_nothing(tmp_path: Path) -> None:
     with board(tmp_path, "mute") as client:
         failed = tried(client, tmp_path, QUICK).failed
