@@ -253,12 +253,14 @@ def write_tokens(path: str, tokens: Tokens) -> None:
 
 
 def _scope(about: Mapping[str, Any]) -> str:
-    """What to ask for: Boardswarm's own client asks for ``read``, which many issuers do not know."""
+    """What to ask for: Boardswarm's own client asks for ``read``, which many issuers do not know.
+
+    Not ``offline_access``, which Keycloak refuses, after the person has logged in, to whom it is not granted.
+    """
     supported = about.get("scopes_supported")
     if not isinstance(supported, list):
         return "read"
-    wanted = ("read",) if "read" in supported else ("openid", "offline_access")
-    return " ".join(one for one in wanted if one in supported)
+    return next((one for one in ("read", "openid") if one in supported), "")
 
 
 def _why(given: Mapping[str, Any], status: int) -> str:

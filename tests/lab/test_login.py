@@ -181,7 +181,7 @@ def test_numbers_that_make_no_sense_are_not_believed(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("supported", "scope"),
-    [(["openid", "offline_access"], "openid offline_access"), (["read", "openid"], "read"), (["x"], None)],
+    [(["openid", "offline_access"], "openid"), (["read", "openid"], "read"), (["x"], None)],
 )
 def test_what_is_asked_for(desk: Desk, supported: list[str], scope: str | None) -> None:
     document = desk.issuer.documents["/realm/.well-known/openid-configuration"]
