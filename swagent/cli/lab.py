@@ -9,7 +9,7 @@ COMMAND = Group(
         ("serve", "lab_serve", "serve the boards of a configuration"),
         ("token", "lab_token", "make a token for somebody, and the keys that a server believes"),
         ("auth", "lab_auth", "keep a list of servers and their tokens"),
-        ("configure", "lab_configure", "the same, in the words of Boardswarm 0.0.1"),
+        ("configure", "lab_configure", "the same list, in the words of Boardswarm 0.0.1"),
         ("list", "lab_list", "what there is: devices, consoles, actuators or volumes"),
         ("monitor", "lab_monitor", "the same, and what comes and goes"),
         ("properties", "lab_properties", "everything known of one item"),

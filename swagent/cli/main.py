@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -127,6 +127,13 @@ def _command(verb: str, verbs: tuple[tuple[str, str, str], ...], group: str = ""
     )
 
 
+def _listed(verbs: Iterable[tuple[str, str, str]]) -> list[str]:
+    """A line for each: its name and what it does."""
+    rows = [(name, summary) for name, _, summary in verbs]
+    width = max(10, *(len(name) for name, _ in rows))
+    return [f"  {name:<{width}} {summary}" for name, summary in rows]
+
+
 def _group_overview(group: Group) -> str:
     lines = [
         f"usage: swagent {group.name} COMMAND [OPTIONS]",
@@ -134,7 +141,7 @@ def _group_overview(group: Group) -> str:
         group.summary,
         "",
         "commands:",
-        *(f"  {name:<10} {summary}" for name, _, summary in group.verbs),
+        *_listed(group.verbs),
         "",
         f"`swagent {group.name} COMMAND --help` tells more.",
     ]
@@ -151,7 +158,7 @@ def _overview() -> str:
         "       swagent COMMAND [OPTIONS]",
         "",
         "commands:",
-        *(f"  {name:<10} {summary}" for name, _, summary in VERBS),
+        *_listed(VERBS),
         "",
         "`swagent COMMAND --help` tells more.",
     ]
