@@ -1,5 +1,8 @@
 """TLS towards servers, as the settings want it, and towards clients."""
 
+import os
+from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from swagent.errors import SettingsError
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def client_context(options: HttpOptions, *, own: bool = True) -> "ssl.SSLContext":
-    """A context for connections to a server.
+    """A context for connections to a server; those that show no certificate are shared.
 
     Args:
         options: whom to believe, what to show.
@@ -20,28 +23,44 @@ def client_context(options: HttpOptions, *, own: bool = True) -> "ssl.SSLContext
     Raises:
         SettingsError: a certificate, key or cipher list cannot be used.
     """
+    if not (own and options.certificate_file):
+        changed_ns = 0
+        if options.ca_file:
+            with suppress(OSError):  # whoever reads it says why
+                changed_ns = os.stat(options.ca_file).st_mtime_ns
+        return _believing(options.ca_file, changed_ns, options.ciphers, options.verify)
+    context = _new(options.ca_file, options.ciphers, options.verify)
+    try:
+        context.load_cert_chain(options.certificate_file, options.key_file or None, options.key_password)
+    except (OSError, ValueError) as exc:
+        raise SettingsError(
+            f"certificate {options.certificate_file} and key {options.key_file or 'in it'} "
+            f"cannot be used: {exc}"
+        ) from exc
+    return context
+
+
+@lru_cache(maxsize=16)
+def _believing(ca_file: str, changed_ns: int, ciphers: str, verify: bool) -> "ssl.SSLContext":
+    """To read all of a system's authorities takes tens of milliseconds, and a daemon has many connections."""
+    return _new(ca_file, ciphers, verify)
+
+
+def _new(ca_file: str, ciphers: str, verify: bool) -> "ssl.SSLContext":
     import ssl
 
     try:
-        context = ssl.create_default_context(cafile=options.ca_file or None)
+        context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ValueError) as exc:
-        raise SettingsError(f"{options.ca_file}: no certificates that can be read: {exc}") from exc
-    if options.ciphers:
+        raise SettingsError(f"{ca_file}: no certificates that can be read: {exc}") from exc
+    if ciphers:
         try:
-            context.set_ciphers(options.ciphers)
+            context.set_ciphers(ciphers)
         except ssl.SSLError as exc:
-            raise SettingsError(f"ciphers: OpenSSL knows none of {options.ciphers!r}") from exc
-    if not options.verify:
+            raise SettingsError(f"ciphers: OpenSSL knows none of {ciphers!r}") from exc
+    if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if own and options.certificate_file:
-        try:
-            context.load_cert_chain(options.certificate_file, options.key_file or None, options.key_password)
-        except (OSError, ValueError) as exc:
-            raise SettingsError(
-                f"certificate {options.certificate_file} and key {options.key_file or 'in it'} "
-                f"cannot be used: {exc}"
-            ) from exc
     return context
 
 

@@ -252,6 +252,8 @@ def serving(content: bytes, *plan: Answer, tls: ssl.SSLContext | None = None) ->
     waiting = select.poll()  # unlike select.select, it takes descriptors of any number
     waiting.register(listener, select.POLLIN)
 
+    open_socks: list[socket.socket] = []
+
     def work(sock: socket.socket) -> None:
         with suppress(OSError):  # the client may go away at any time, which is what many tests are about
             server.handle(tls.wrap_socket(sock, server_side=True) if tls else sock)
@@ -259,7 +261,8 @@ def serving(content: bytes, *plan: Answer, tls: ssl.SSLContext | None = None) ->
     def listen() -> None:
         while not server.stop.is_set():
             if waiting.poll(50):
-                worker = threading.Thread(target=work, args=(listener.accept()[0],), daemon=True)
+                open_socks.append(listener.accept()[0])
+                worker = threading.Thread(target=work, args=(open_socks[-1],), daemon=True)
                 worker.start()
                 workers.append(worker)
 
@@ -271,6 +274,9 @@ def serving(content: bytes, *plan: Answer, tls: ssl.SSLContext | None = None) ->
         server.stop.set()
         thread.join()
         listener.close()
+        for sock in open_socks:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # a client may keep its connection
         for worker in workers:
             worker.join(2)
 
