@@ -11,41 +11,44 @@ from typing import TYPE_CHECKING, NamedTuple
 from swagent.clock import SystemClock
 from swagent.crypto.cipher import AesKey
 from swagent.crypto.signature import Trust
-from swagent.errors import Busy, DeviceError, ScriptError, SettingsError, SwagentError, UsageError
+from swagent.errors import Busy, ScriptError, SettingsError, SwagentError, UsageError
 from swagent.events import Event, EventBus
 from swagent.handlers.api import Hardware as Device
-from swagent.installer.env import FLOOR_VARIABLE
 from swagent.installer.gates import HardwareGate, RequiresGate, VersionGate
 from swagent.installer.gates.floor import FloorGate
 from swagent.installer.inventory import from_pairs, read_versions
-from swagent.installer.journal import Journal, Record, State, raised
+from swagent.installer.journal import Journal, Record, State
 from swagent.installer.rig import LuaRules, Policy, Rig, UserDataQuestion
 from swagent.installer.session import Session, session_name
 from swagent.model import Artifact, Description, Gate, Hardware, InstallRequest, Outcome, Plan, TlsFiles, Unit
 from swagent.settings import AUTO, DEFAULT_TYPE, InstallSettings, from_config, from_environ
+from swagent.sources import STANDARD_INPUT, open_image, open_parts
+from swagent.state import (
+    CHECKS_FOLDER,
+    lock,
+    make_bootloader,
+    make_journal,
+    open_namespace,
+    read_file,
+    read_floor,
+    state_directory,
+    temporary_folder,
+)
 from swagent.stream.source import FileSource, Source, open_source
 
 if TYPE_CHECKING:
     from swagent.authdb.lists import Facts
     from swagent.bootloader import Bootloader
     from swagent.handlers.api import Handler
-    from swagent.installer.confirm import Check, Confirmation
     from swagent.installer.contents import Contents
     from swagent.installer.single import ImageInstaller
-    from swagent.net import HttpParts
     from swagent.plugins import Registry
+
 
 CONFIG_FILE = "/etc/swupdate.cfg"
 HARDWARE_FILE = "/etc/hwrevision"
 VERSIONS_FILE = "/etc/sw-versions"
-FWENV_CONFIG_FILE = "/etc/fw_env.config"
-STANDARD_INPUT = "standard input"
-STATE_FOLDER = "/var/lib/swagent"
-RUN_FOLDER = "/run/swupdate"
 LUA_PATH = "/etc/swagent/lua/?.lua;/usr/local/share/lua/VERSION/?.lua;/usr/share/lua/VERSION/?.lua"
-CHECKS_FOLDER = "/etc/swagent/confirm.d"
-BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
-SETTINGS_BYTES_MAX = 1024 * 1024
 
 
 class Wishes(NamedTuple):
@@ -107,7 +110,7 @@ def read_settings(config_file: str | None, environ: Mapping[str, str]) -> tuple[
         for path in files:
             from swagent.parser import read_libconfig
 
-            tree = read_libconfig(_read_file(path), where=path)
+            tree = read_libconfig(read_file(path), where=path)
             settings, more = from_config(tree, where=path, base=settings, globals_required=path == main)
             ignored += more
     if any(name.startswith("SWAGENT_") for name in environ):
@@ -173,7 +176,7 @@ def read_hardware(text: str | None, path: str = HARDWARE_FILE) -> Hardware | Non
             raise UsageError(f"{text!r} is not of the form board:revision")
         return Hardware(board, revision)
     try:
-        words = _read_file(path).decode(errors="replace").split()
+        words = read_file(path).decode(errors="replace").split()
     except SettingsError:
         return None
     return Hardware(words[0], words[1]) if len(words) >= 2 else None
@@ -213,7 +216,7 @@ def make_session(
         raise UsageError("--below-floor: no version floor is in force", hint="--version-floor asks for one")
     unit, _ = read_unit(settings, wishes.hardware)
     settings = settle_selection(settings)
-    tmpdir = _temporary_folder(environ)
+    tmpdir = temporary_folder(environ)
     hw = RealHardware(tmpdir, settings.docker_socket, settings.mtd_blacklist)
     policy = Policy(
         trust=trust,
@@ -386,7 +389,7 @@ def image_installer(
     from swagent.hw import Hardware as RealHardware
     from swagent.installer.single import Bench, ImageInstaller
 
-    tmpdir = _temporary_folder(environ)
+    tmpdir = temporary_folder(environ)
     return ImageInstaller(
         entry,
         Bench(
@@ -543,79 +546,6 @@ def _gates_that_ask(
     return gates
 
 
-def make_bootloader(settings: InstallSettings) -> "Bootloader | None":
-    """The boot loader that the settings name, or the one that this unit seems to have; None when it has none.
-
-    Raises:
-        UsageError: there is none of that name.
-        RegistrationError: it cannot be loaded.
-    """
-    from swagent import bootloader
-
-    name = settings.bootloader or _usual_bootloader(settings)
-    if not name:
-        return None
-    factory = bootloader.registry().get(name)
-    if factory is None:
-        known = ", ".join(bootloader.registry().names())
-        raise UsageError(f"there is no boot loader {name!r}", hint=f"known are {known}")
-    return factory(
-        {
-            "fwenv-config-location": settings.fwenv_config_location,
-            "grubenv-path": settings.grubenv_path,
-            "ebg-config-paths": settings.ebg_config_paths,
-        }
-    )
-
-
-def open_namespace(settings: InstallSettings, name: str) -> "Bootloader":
-    """An environment of a YAML fw_env.config, by its name."""
-    from swagent.bootloader.uboot import UBoot
-
-    return UBoot({"fwenv-config-location": settings.fwenv_config_location, "fwenv-namespace": name})
-
-
-def state_directory(settings: InstallSettings, environ: Mapping[str, str]) -> str:
-    """Where the journal is: as the settings say, else $STATE_DIRECTORY, else /var/lib/swagent for root.
-
-    Returns:
-        "" for nowhere: ``none`` in the settings, or a user who is not root and says nothing.
-    """
-    if settings.state_directory:
-        return "" if settings.state_directory == "none" else settings.state_directory
-    folder = environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd lists several with colons
-    return folder or (STATE_FOLDER if os.geteuid() == 0 else "")
-
-
-def make_journal(settings: InstallSettings, environ: Mapping[str, str]) -> Journal | None:
-    """The journal of this unit, None where none is kept.
-
-    Raises:
-        SettingsError: the kernel does not tell which boot this is.
-    """
-    folder = state_directory(settings, environ)
-    return Journal(folder, boot_id()) if folder else None
-
-
-def boot_id() -> str:
-    """What names the present boot.
-
-    Raises:
-        SettingsError: the kernel does not tell.
-    """
-    return _read_file(BOOT_ID_FILE).decode().strip()
-
-
-def read_floor(journal: Journal | None, loader: "Bootloader | None") -> str:
-    """The highest version ever confirmed, as journal and boot environment know it; "" when neither does.
-
-    Raises:
-        BootEnvError: the boot environment cannot be read.
-    """
-    known = journal.read().floor if journal else ""
-    return raised(known, (loader.get(FLOOR_VARIABLE) or "") if loader else "")
-
-
 def read_contents(settings: InstallSettings, source: Source) -> "Contents":
     """What is in an archive, with the keys that the settings name.
 
@@ -633,101 +563,6 @@ def read_contents(settings: InstallSettings, source: Source) -> "Contents":
     )
 
 
-def make_confirmation(
-    settings: InstallSettings, environ: Mapping[str, str], log: Callable[[str, str], None]
-) -> "Confirmation":
-    """What ``installer.confirm`` works with.
-
-    Raises:
-        SettingsError: no journal is kept.
-    """
-    from swagent.hw import Hardware as RealHardware
-    from swagent.hw.identity import RunningSystem
-    from swagent.installer.confirm import Confirmation
-
-    journal = make_journal(settings, environ)
-    if journal is None:
-        raise SettingsError(
-            "no journal is kept here, so nothing can be confirmed",
-            hint="name its folder with --state-directory, or state-directory in the settings",
-        )
-    running = RunningSystem()
-
-    def runs_from(device: str) -> bool | None:
-        return running.runs_from(device) if running.root() and os.path.exists(device) else None
-
-    return Confirmation(
-        journal=journal,
-        bootloader=make_bootloader(settings),
-        clock=SystemClock(),
-        run=RealHardware(_temporary_folder(environ)).run,
-        runs_from=runs_from,
-        slots={str(selection): device for selection, device in settings.slots},
-        on_pass=_variables(settings.confirm_bootenv),
-        on_fail=_variables(settings.confirm_fail_bootenv),
-        floor_in_env=settings.version_floor,
-        log=log,
-    )
-
-
-def read_checks(folder: str, *, required: bool) -> "list[Check]":
-    """The checks in a folder, in the order of their names: executable files, and ``*.cfg``.
-
-    Args:
-        folder: hidden files in it, and those that end with ``~``, are passed over.
-        required: whether the folder must be there.
-
-    Raises:
-        SettingsError: it cannot be read, or holds what is no check.
-    """
-    from swagent.installer.confirm import Check, read_check
-    from swagent.parser import read_libconfig
-
-    try:
-        names = sorted(os.listdir(folder))
-    except FileNotFoundError as exc:
-        if required:
-            raise SettingsError(f"cannot list {folder}: {exc.strerror}") from exc
-        return []
-    except OSError as exc:
-        raise SettingsError(f"cannot list {folder}: {exc.strerror}") from exc
-    checks = []
-    for name in names:
-        path = os.path.join(folder, name)
-        if name.startswith(".") or name.endswith("~"):
-            continue
-        if name.endswith(".cfg"):
-            checks.append(read_check(name, read_libconfig(_read_file(path), where=path), path))
-        elif os.path.isfile(path) and os.access(path, os.X_OK):
-            checks.append(Check(name, (path,)))
-        else:
-            raise SettingsError(
-                f"{path} is no check: neither executable nor a .cfg file",
-                hint="chmod +x it, or move it elsewhere",
-            )
-    return checks
-
-
-def recover_what_was_cut(settings: InstallSettings, environ: Mapping[str, str]) -> str:
-    """Bring an update that was cut to its end; returns what is to be said about it, "" when none was.
-
-    Raises:
-        SwagentError: the journal or the boot environment cannot be used, or an update is running.
-    """
-    from swagent.installer.journal import recover
-
-    journal = make_journal(settings, environ)
-    if journal is None:
-        return ""
-    lock_fd = lock(environ)
-    try:
-        found = recover(journal, make_bootloader(settings), SystemClock())
-    finally:
-        os.close(lock_fd)
-    told = [journal.problem, found.message if found else ""]
-    return "; ".join(each for each in told if each)
-
-
 def run_hook(
     settings: InstallSettings, update_type: str, log: Callable[[str, str], None], environ: Mapping[str, str]
 ) -> None:
@@ -741,161 +576,12 @@ def run_hook(
     kind = settings.update_types.get(update_type) or settings.update_types[DEFAULT_TYPE]
     if not kind.postupdatecmd:
         return
-    hw = RealHardware(_temporary_folder(environ))
+    hw = RealHardware(temporary_folder(environ))
     status = hw.run(["/bin/sh", "-c", kind.postupdatecmd], log=log)
     if status:
         raise ScriptError(
             f"the post-update command ended with status {status}", hint=f"it was: {kind.postupdatecmd}"
         )
-
-
-def is_busy(environ: Mapping[str, str]) -> bool:
-    """Whether an update is running now; False also when that cannot be told."""
-    try:
-        os.close(lock(environ))
-    except Busy:
-        return True
-    except DeviceError:
-        return False
-    return False
-
-
-def open_image(path: str) -> tuple[int, str]:
-    """A descriptor for an image and what to call it; ``-`` is standard input.
-
-    Raises:
-        DeviceError: it cannot be opened.
-    """
-    if path == "-":
-        return 0, STANDARD_INPUT
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
-    except OSError as exc:
-        raise DeviceError(f"cannot open {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
-
-
-def is_url(word: str) -> bool:
-    """Whether an image is named by an address on a server."""
-    return word[:8].lower().startswith(("http://", "https://"))
-
-
-def open_update(word: str, settings: InstallSettings, *, look_only: bool = False) -> Source:
-    """An update to be read: a path, ``-`` for standard input, or an address on a server.
-
-    Args:
-        word: as it was typed.
-        settings: how to fetch.
-        look_only: only a little of it will be read, here and there; of a server, only that is fetched if it lets us.
-
-    Raises:
-        DeviceError: the file cannot be opened.
-        TransportError, DeadlineError: the server does not give it (an install hears of that with its first read).
-        UsageError: the URL makes no sense.
-        SettingsError: a certificate cannot be used.
-        RegistrationError: the library for it is not installed.
-    """
-    if not is_url(word):
-        return open_source(*open_image(word))
-    from swagent.net import open_ranges, open_stream, options_from
-
-    options = options_from(settings.download)
-    return (open_ranges if look_only else open_stream)(word, options, SystemClock())
-
-
-def open_parts(
-    settings: InstallSettings,
-    url: str,
-    size_bytes: int,
-    parts_max: int,
-    *,
-    urls: Mapping[str, str] = MappingProxyType({}),
-) -> "HttpParts":
-    """A file on a server, of which a delta update wants parts; fetched as the group ``delta`` says.
-
-    Args:
-        settings: how to fetch.
-        url: as the image says.
-        size_bytes: of the file as far as it is known.
-        parts_max: how many parts are asked for at once.
-        urls: file name to where it is instead.
-
-    Raises:
-        UsageError: the URL makes no sense.
-        SettingsError: a certificate cannot be used.
-        RegistrationError: the library for it is not installed.
-    """
-    from swagent.net import open_parts as open_file
-    from swagent.net import options_from
-
-    url = urls.get(url.partition("?")[0].rpartition("/")[2], url)
-    given = settings.delta
-    options = options_from(given)
-    for key, word in (("gatewaytoken", "GatewayToken"), ("targettoken", "TargetToken")):
-        if given.get(key):
-            options = options._replace(authorization=f"{word} {given[key]}")
-    return open_file(url, options, SystemClock(), size_bytes=size_bytes, parts_max=parts_max)
-
-
-def warnings_of(word: str, settings: InstallSettings) -> list[str]:
-    """What is unwise about the way to an update."""
-    if is_url(word) and settings.download.get("nocheckcert"):
-        return ["nocheckcert is set: anybody can play the server"]
-    return []
-
-
-def save(source: Source, output: str) -> None:
-    """Save a stream to a file, durably.
-
-    Raises:
-        DeviceError: it cannot be read or written.
-        TransportError, DeadlineError: the server does not give it.
-    """
-    block = memoryview(bytearray(1024 * 1024))
-    try:
-        with open(output, "wb") as file:
-            while n := source.readinto(block):
-                file.write(block[:n])
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as exc:
-        raise DeviceError(f"cannot save to {output}: {exc.strerror}", path=output, errno=exc.errno) from exc
-
-
-def lock(environ: Mapping[str, str]) -> int:
-    """Take the lock that lets one install run at a time; it is held until the process ends.
-
-    Raises:
-        Busy: another install holds it.
-        DeviceError: it cannot be made.
-    """
-    import fcntl
-
-    folder = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    if not folder or folder == RUN_FOLDER:  # the daemon's own; the lock is everybody's
-        folder = "/run" if os.geteuid() == 0 else _temporary_folder(environ)
-    path = os.path.join(folder, "swagent.lock")
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as exc:
-        raise DeviceError(f"cannot open the lock {path}: {exc.strerror}", path=path, errno=exc.errno) from exc
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        os.close(fd)
-        raise Busy("another update is running", hint=f"wait for it; it holds {path}") from exc
-    return fd
-
-
-def _temporary_folder(environ: Mapping[str, str]) -> str:
-    return environ.get("TMPDIR", "") or "/tmp"  # noqa: S108 - SWUpdate's rule; a private folder is made in it
-
-
-def _variables(words: tuple[str, ...]) -> dict[str, str]:
-    return dict(word.partition("=")[::2] for word in words)
-
-
-def _usual_bootloader(settings: InstallSettings) -> str:
-    return "uboot" if os.path.exists(settings.fwenv_config_location or FWENV_CONFIG_FILE) else ""
 
 
 def _drop_ins(folder: str) -> list[str]:
@@ -905,14 +591,3 @@ def _drop_ins(folder: str) -> list[str]:
         return []
     except OSError as exc:
         raise SettingsError(f"cannot list {folder}: {exc.strerror}") from exc
-
-
-def _read_file(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            text = file.read(SETTINGS_BYTES_MAX + 1)
-    except OSError as exc:
-        raise SettingsError(f"cannot read {path}: {exc.strerror}") from exc
-    if len(text) > SETTINGS_BYTES_MAX:
-        raise SettingsError(f"{path} is longer than {SETTINGS_BYTES_MAX} bytes")
-    return text

@@ -3,15 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from swagent.app import (
-    Wishes,
-    make_bootloader,
-    make_journal,
-    make_session,
-    read_floor,
-    read_unit,
-    settle_selection,
-)
+from swagent.app import Wishes, make_session, read_unit, settle_selection
 from swagent.cli.units import utc
 from swagent.errors import Refused, SwagentError
 from swagent.events import EventBus
@@ -20,6 +12,7 @@ from swagent.installer.journal import CUT, PENDING, Record
 from swagent.installer.rig import Inspection
 from swagent.model import Hardware, Selection
 from swagent.settings import InstallSettings
+from swagent.state import make_bootloader, make_journal, read_floor
 from swagent.stream.source import Source
 
 

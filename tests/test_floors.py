@@ -23,7 +23,7 @@ FLOORS: dict[str, int] = {
     # F4: doors
     "sockets": 4, "vehicle": 4, "web": 4, "suricatta": 4, "uptane_server": 4, "lab": 4,
     # F5: keys
-    "__main__": 5, "app": 5, "facts": 5, "daemon": 5, "cli": 5, "testbed": 5, "testing": 5,
+    "__main__": 5, "app": 5, "sources": 5, "state": 5, "facts": 5, "daemon": 5, "cli": 5, "testbed": 5, "testing": 5,
 }  # fmt: skip
 SIBLINGS = {
     ("stream", "crypto"),

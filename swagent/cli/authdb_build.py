@@ -215,9 +215,10 @@ def _records(wanted: Wanted) -> Iterator[bytes]:
 
 
 def _version_of(path: str) -> str:
-    from swagent.app import open_image, read_contents
+    from swagent.app import read_contents
     from swagent.errors import DescriptionError
     from swagent.settings import InstallSettings
+    from swagent.sources import open_image
     from swagent.stream.source import open_source
 
     source = open_source(*open_image(path))

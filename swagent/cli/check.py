@@ -3,9 +3,10 @@
 import os
 import sys
 
-from swagent.app import Wishes, open_update, read_hardware, settle_selection, warnings_of
+from swagent.app import Wishes, read_hardware, settle_selection
 from swagent.facts import look_into
 from swagent.model import Fate, Planned
+from swagent.sources import open_update, warnings_of
 
 from .install import SELECTION_OPTIONS, SERVER_OPTIONS, TRUST_OPTIONS, settings_of
 from .options import Args, Command, Option

@@ -50,8 +50,8 @@ def run(args: Args) -> int:
 
 
 def _install(client: "ControlClient", path: str, args: Args) -> int:
-    from swagent.app import open_image
     from swagent.ipc.control import ForeignDaemon
+    from swagent.sources import open_image
     from swagent.stream.source import open_source
 
     fd, name = open_image(path)

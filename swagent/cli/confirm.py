@@ -3,9 +3,9 @@
 import os
 import sys
 
-from swagent.app import CHECKS_FOLDER, lock, make_confirmation, read_checks
 from swagent.installer.confirm import confirm
 from swagent.installer.journal import CUT, PENDING, Journal, Record
+from swagent.state import CHECKS_FOLDER, lock, make_confirmation, read_checks
 
 from .install import BOOTLOADER_OPTIONS, SELECTION_OPTIONS, STATE_OPTION, settings_of
 from .options import Args, Command, Option

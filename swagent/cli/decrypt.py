@@ -24,7 +24,7 @@ COMMAND = Command(
 
 def run(args: Args) -> int:
     """Open it; nothing is left of what is not right."""
-    from swagent.app import open_image
+    from swagent.sources import open_image
     from swagent.stream.source import open_source
     from swagent.swu.imagecipher import decrypt_image
 

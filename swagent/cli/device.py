@@ -3,9 +3,10 @@
 import os
 import sys
 
-from swagent.app import is_busy, read_hardware
+from swagent.app import read_hardware
 from swagent.facts import device_facts
 from swagent.settings import InstallSettings
+from swagent.state import is_busy
 
 from .options import Args
 from .table import print_table

@@ -41,8 +41,8 @@ COMMAND = Command(
 
 def run(args: Args) -> int:
     """Encrypt, and print the attributes of the entry."""
-    from swagent.app import open_image
     from swagent.errors import UsageError
+    from swagent.sources import open_image
     from swagent.stream.source import open_source
     from swagent.swu.imagecipher import encrypt_image
 

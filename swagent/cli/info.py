@@ -2,8 +2,9 @@
 
 import sys
 
-from swagent.app import open_update, read_contents, warnings_of
+from swagent.app import read_contents
 from swagent.errors import UsageError
+from swagent.sources import open_update, warnings_of
 
 from .install import (
     BOOTLOADER_OPTIONS,

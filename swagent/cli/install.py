@@ -6,22 +6,14 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from swagent.app import (
-    Wishes,
-    is_url,
-    lock,
-    make_session,
-    open_update,
-    read_hardware,
-    read_settings,
-    save,
-    warnings_of,
-)
+from swagent.app import Wishes, make_session, read_hardware, read_settings
 from swagent.clock import SystemClock
 from swagent.errors import SettingsError, SwagentError, UsageError
 from swagent.events import EventBus, refused_early
 from swagent.installer.session import Session
 from swagent.settings import InstallSettings, layer
+from swagent.sources import is_url, open_update, save, warnings_of
+from swagent.state import lock
 
 from .options import Args, Command, Option
 from .screen import LateScreen, Screen

@@ -114,8 +114,8 @@ def make_parts(args: Args, bus: "EventBus", log: Log) -> "Parts":
         Busy: another process works with the state folder.
         SettingsError: a key or the settings cannot be used.
     """
-    from swagent.app import boot_id
     from swagent.clock import SystemClock
+    from swagent.state import boot_id
     from swagent.uptane.codecs import codec
     from swagent.uptane.rules import BY_DIALECT
     from swagent.uptane_client.files import FileStore

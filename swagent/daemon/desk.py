@@ -11,16 +11,7 @@ from functools import partial
 from threading import Event as Flag
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from swagent.app import (
-    Wishes,
-    lock,
-    make_bootloader,
-    make_session,
-    open_namespace,
-    read_hardware,
-    read_unit,
-    run_hook,
-)
+from swagent.app import Wishes, make_session, read_hardware, read_unit, run_hook
 from swagent.clock import SystemClock
 from swagent.errors import (
     BootEnvError,
@@ -41,6 +32,7 @@ from swagent.sockets.control import Install, Peer
 from swagent.sockets.listeners import Listener, drop_what_comes
 from swagent.sockets.news import News, Told
 from swagent.sockets.orders import Order
+from swagent.state import lock, make_bootloader, open_namespace
 
 from .questions import Questions
 

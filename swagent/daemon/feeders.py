@@ -3,12 +3,12 @@
 import os
 from typing import Any
 
-from swagent.app import state_directory
 from swagent.clock import SystemClock
 from swagent.errors import SettingsError, UsageError
 from swagent.ipc import ControlClient
 from swagent.ipc.messages import Command
 from swagent.settings import InstallSettings
+from swagent.state import state_directory
 from swagent.store.atomic import make_folders
 from swagent.suricatta import registry
 from swagent.suricatta.agent import RETRY_S, Agent

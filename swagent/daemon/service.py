@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from swagent.app import Wishes, recover_what_was_cut
+from swagent.app import Wishes
 from swagent.clock import SystemClock
 from swagent.errors import Busy, SettingsError, SwagentError
 from swagent.events import Event, EventBus
@@ -21,6 +21,7 @@ from swagent.sockets.listeners import Fanout
 from swagent.sockets.listening import Listening, group_id, inherited, make
 from swagent.sockets.news import Told
 from swagent.sockets.recall import Recall
+from swagent.state import recover_what_was_cut
 
 from .desk import InstallDesk, merged_with
 from .doors import doors_of
