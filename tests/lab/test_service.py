@@ -12,6 +12,7 @@ from swagent.errors import LabError
 from swagent.lab.client import LabClient
 from swagent.lab.errors import (
     Failed,
+    Gone,
     InvalidRequest,
     NotNow,
     NotSupported,
@@ -353,3 +354,20 @@ def test_records_are_kept_apart(tmp_path: Path) -> None:
     assert name(name="../x y", **{"provider.name": "lines"}) == "lines..._x_y.log"
     assert name(name="tty", instance="attic", **{"provider.name": "lines"}) == "attic.tty.log"
     assert name(name="a", **{"provider.name": ".."}) == "a.log"
+
+
+def test_who_types_hears_that_the_port_has_gone(tmp_path: Path) -> None:
+    """Also when it takes nothing any more: its buffer is full, and then it is unplugged."""
+    board, keys = Board(), Keys(tmp_path)
+    (tmp_path / "disk.img").write_bytes(bytes(DISK_BYTES))
+    (tmp_path / "rom.img").write_bytes(bytes(10))
+    with (
+        serving(tmp_path, configuration(tmp_path, board)) as (server, log),
+        using(server, keys.token()) as client,
+    ):
+        eventually(lambda: next(client.device(0)).consoles["main"] is not None)
+        threading.Timer(1.0, board.unplug).start()
+        with pytest.raises(Gone):
+            client.type(0, [bytes(1 << 20)])
+        eventually(lambda: client.items(ItemType.CONSOLE) == [])
+        assert not [line for line in log if "Error" in line]

@@ -18,6 +18,8 @@ from .parameters import Parameters
 
 RATE = 115_200
 _READ_BYTES = 4096
+_FULL_S = 0.01
+"""How long a full port is left alone; that it has gone must be noticed, which waiting for its descriptor would not."""
 _RETRY_S = 1.0
 
 
@@ -54,7 +56,7 @@ class SerialPort:
             try:
                 rest = rest[os.write(self._uart.fileno(), rest) :]
             except BlockingIOError:
-                await _writable(self._uart.fileno())
+                await asyncio.sleep(_FULL_S)
             except OSError as exc:
                 raise Gone(f"{self._path}: {exc.strerror}") from exc
 
@@ -75,10 +77,14 @@ class SerialPort:
 
     async def close(self) -> None:
         """Let go of it."""
-        if self._uart is not None:
-            asyncio.get_running_loop().remove_reader(self._uart.fileno())
-            self._uart.close()
-            self._uart = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._uart is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._uart.fileno())
+        self._uart.close()
+        self._uart = None
 
     def _read(self) -> None:
         assert self._uart is not None and self._console is not None  # noqa: S101 - it is open while it is read
@@ -95,20 +101,9 @@ class SerialPort:
             self._end(f"{self._path} has gone")
 
     def _end(self, why: str) -> None:
-        assert self._uart is not None and self._console is not None  # noqa: S101 - as above
-        asyncio.get_running_loop().remove_reader(self._uart.fileno())
-        self._uart.close()
-        self._uart = None
+        assert self._console is not None  # noqa: S101 - as above
+        self._let_go()
         self._console.lost(why)
-
-
-async def _writable(fd: int) -> None:
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_writer(fd, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_writer(fd)
 
 
 def provide(provision: Provision) -> Coroutine[Any, Any, None]:
