@@ -14,7 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.labs import PATIENCE_S, Board, Keys, Served, eventually, using
+from swagent.clock import SystemClock
+from swagent.lab.items import ItemType
+from swagent.lab.login import Login, Tokens, read_tokens, write_tokens
+from swagent.lab.servers import KnownServer, Where, reach, read_servers, write_servers
+from tests.lab.labs import PATIENCE_S, SERVER, Board, Keys, Served, eventually, serving, using
+from tests.lab.test_oidc import Issuer
 from tests.lab.test_service import DISK_BYTES, configuration
 from tests.programs import PROJECT
 
@@ -208,3 +213,62 @@ def test_the_client_of_2023(old: Theirs) -> None:
         terminal.until(b"Removed: 0")
 
     old.at_terminal(talk, "monitor", "consoles")
+
+
+def test_logins_are_shared(tmp_path: Path) -> None:
+    """Their client logs in and refreshes with our list of servers, and ours with theirs."""
+    cli = program(HEAD)
+    issuer = Issuer(tmp_path)
+    issuer.tell(
+        "/realm/.well-known/openid-configuration",
+        authorization_endpoint=f"{issuer.base}/auth",
+        device_authorization_endpoint=f"{issuer.base}/device",
+        token_endpoint=f"{issuer.base}/token",
+    )
+    given = {
+        "access_token": issuer.token(),
+        "token_type": "bearer",
+        "refresh_token": "fresh",
+        "expires_in": 600,
+    }
+    code = {
+        "device_code": "d",
+        "user_code": "ABCD",
+        "verification_uri": "http://x/",
+        "expires_in": 60,
+        "interval": 1,
+    }
+    method = f"    - {{ type: oidc, description: Staff, uri: '{issuer.uri}', client: lab }}\n"
+    text = re.sub(r"  authentication:\n(    .*\n)*", "  authentication:\n" + method, SERVER)
+
+    def theirs(config: str, *words: str) -> str:
+        argv = [str(cli), "-c", str(tmp_path / config), "-i", "my.lab", *words]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        return done.stdout
+
+    devices = "providers: []\ndevices:\n  - { name: board, consoles: [], modes: [] }\n"
+    with serving(tmp_path, f"{text}\n{devices}") as (server, _):
+        uri, cache = f"http://127.0.0.1:{server.port}", str(tmp_path / "my_lab.token")
+        login = Login(issuer.uri, "lab", cache)
+        write_servers(str(tmp_path / "ours.yaml"), [KnownServer("my.lab", uri, login=login)])
+        write_tokens(cache, Tokens(issuer.token(), "old", SystemClock().now_s() + 600))
+        assert "0 board" in theirs("ours.yaml", "list", "devices")
+        write_tokens(cache, Tokens("ended", "old", 1.0))
+        issuer.answers = {"/token": [(200, given)]}
+        assert "0 board" in theirs("ours.yaml", "list", "devices")
+        assert issuer.posted[-1]["refresh_token"] == "old"
+        refreshed = read_tokens(cache)
+        assert refreshed is not None and (refreshed.access, refreshed.refresh) == (
+            given["access_token"],
+            "fresh",
+        )
+        os.unlink(cache)
+        issuer.answers = {"/device": [(200, code)], "/token": [(200, given)]}
+        assert "enter the code ABCD" in theirs("theirs.yaml", "auth", "init", "-u", uri)
+        (tmp_path / "theirs.yaml").chmod(0o600)
+        (known,) = read_servers(str(tmp_path / "theirs.yaml"))
+        assert known.login == login
+        with reach(Where(str(tmp_path / "theirs.yaml"))) as client:
+            assert [item.name for item in client.items(ItemType.DEVICE)] == ["board"]
+    issuer.close()
