@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     off: str = "off"
     on: str = "on"
     prompt: str = PROMPT
-    login: str = r"login: $"
+    login: str = r"login: \Z"
     user: str = ""
     password: str = ""
     reboot: str = "reboot"

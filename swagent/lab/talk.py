@@ -17,7 +17,7 @@ from .errors import Failed, Gone, TookTooLong
 
 KEPT_BYTES = 256 * 1024
 """How much of what a board said is kept until somebody waits for it; the log has all."""
-PROMPT = r"[#$] $"
+PROMPT = r"[#$] \Z"
 _PROMPT_S = 3.0
 _TAIL_BYTES = 400
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>])")

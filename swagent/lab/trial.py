@@ -42,7 +42,8 @@ class Report(NamedTuple):
     Attributes:
         device: its name.
         image: the image's path.
-        steps: those that were begun, in order; only the last one can have failed.
+        steps: those that were begun, in order; one that failed is the last, but for ``off``, which is there only if the
+            board could not be switched off at the end.
         left: the steps that were not begun.
         console: all that the board said.
     """
@@ -113,9 +114,11 @@ class Trial:
 
         Raises:
             SettingsError: the image cannot be read.
-            LabError: the board is somebody else's, or cannot be switched off at the beginning or the end.
+            LabError: the board is somebody else's, or cannot be switched off at the beginning.
         """
-        plan, steps, said = self._plan, [], bytearray()
+        plan, said = self._plan, bytearray()
+        steps: list[Step] = []
+        left: tuple[str, ...] = ()
 
         def hear(data: bytes) -> None:
             said.extend(data)
@@ -129,7 +132,7 @@ class Trial:
             stack.enter_context(self._leased())
             self._client.change_mode(self._number, plan.off)
             if not leave_on:
-                stack.callback(self._client.change_mode, self._number, plan.off)
+                stack.callback(self._off, steps)
             wanted = [name for name in STEPS if self._applies(name)]
             values = {"size": str(size_of(file) or 0), "name": quote(os.path.basename(image))}
             talk = stack.enter_context(Talk(self._client, self._console(), plan.prompt, hear, self._clock))
@@ -161,9 +164,19 @@ class Trial:
                 self._told(name, steps[-1])
                 if problem:
                     break
-        return Report(self._device, image, tuple(steps), tuple(wanted[len(steps) :]), bytes(said))
+            left = tuple(wanted[len(steps) :])
+        return Report(self._device, image, tuple(steps), left, bytes(said))
 
     # -- steps
+
+    def _off(self, steps: list[Step]) -> None:
+        """The end; that it fails must not cost the report."""
+        begun_s = self._clock()
+        try:
+            self._client.change_mode(self._number, self._plan.off)
+        except LabError as exc:
+            steps.append(Step("off", self._clock() - begun_s, exc.message, exc.hint))
+            self._told("off", steps[-1])
 
     def _applies(self, name: str) -> bool:
         if name == "image":

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from swagent.errors import LabError, SettingsError, TrialFailed
 from swagent.lab.client import LabClient
-from swagent.lab.errors import NotAllowed, NotNow, NotThere
+from swagent.lab.errors import Failed, NotAllowed, NotNow, NotThere
 from swagent.lab.items import ItemType
 from swagent.lab.junit import junit
 from swagent.lab.plan import Plan, filled, parse_plan
@@ -212,6 +212,25 @@ def test_a_user_who_cannot_log_in(tmp_path: Path) -> None:
     with board(tmp_path, "login") as client:
         failed = tried(client, tmp_path, PLAN._replace(user="root", password="wrong")).failed
     assert failed is not None and failed.problem == "root cannot log in"
+
+
+def test_a_board_that_cannot_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verdict of the update is told all the same."""
+    change, asked = LabClient.change_mode, list[str]()
+
+    def refusing(client: LabClient, device: int, mode: str) -> None:
+        asked.append(mode)
+        if asked.count("off") == 2:
+            raise Failed("the relay is stuck")
+        change(client, device, mode)
+
+    monkeypatch.setattr(LabClient, "change_mode", refusing)
+    with board(tmp_path) as client:
+        report = tried(client, tmp_path)
+        assert [step.name for step in report.steps][-2:] == ["confirm", "off"]
+        assert report.failed is not None and report.failed.problem == "the relay is stuck"
+        assert not report.left and b"stuck" in junit(report)
+        monkeypatch.undo()
 
 
 def test_an_install_that_never_ends(tmp_path: Path) -> None:
