@@ -353,7 +353,8 @@ class VolumeDevice:
     def change_leb(self, number: int, data: bytes) -> None:
         """See ``OpenVolume.change_leb``."""
         request = _CHANGE.pack(number, len(data), _DTYPE_UNKNOWN)
-        _try(f"change block {number} of", self._path, fcntl.ioctl, self._fd, _UBI_IOCEBCH, request)
+        verb = f"change block {number} of"
+        _patiently(lambda: _try(verb, self._path, fcntl.ioctl, self._fd, _UBI_IOCEBCH, request))
         self.write(data)
 
     def sync(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from swagent.errors import LabError
 from swagent.hw.gpio import in_use
-from swagent.hw.udev import is_running
+from swagent.hw.udev import SOCKET, is_running
 from swagent.lab.client import LabClient
 from swagent.lab.errors import InvalidRequest
 from swagent.lab.items import ItemType
@@ -24,12 +24,17 @@ ACM = Path("/sys/kernel/config/usb_gadget/acm")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def udev() -> None:
-    """Its daemon; the bench has none of its own."""
-    if not is_running():
-        subprocess.run(["/lib/systemd/systemd-udevd", "--daemon"], check=True)
-        subprocess.run(["udevadm", "trigger"], check=True)
-        subprocess.run(["udevadm", "settle"], check=True)
+def udev() -> Iterator[None]:
+    """Its daemon; the bench has none of its own, and goes on without: it would look into each new UBI volume."""
+    assert not is_running()
+    daemon = subprocess.Popen(["/lib/systemd/systemd-udevd"])
+    eventually(is_running)
+    subprocess.run(["udevadm", "trigger"], check=True)
+    subprocess.run(["udevadm", "settle"], check=True)
+    yield
+    subprocess.run(["udevadm", "control", "--exit"], check=True)
+    daemon.wait(30)
+    Path(SOCKET).unlink(missing_ok=True)
 
 
 @pytest.fixture
